@@ -1,0 +1,185 @@
+"""Where things are and how a connection behaves: environment and connection files -> frozen, typed settings.
+
+No secret is read here. A file that cannot be used raises SetupError with every fault and its place.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from ml_connector.errors import SetupError
+
+HOME_VARIABLE = "ML_CONNECTOR_HOME"
+DATABASE_VARIABLE = "ML_CONNECTOR_DATABASE_URL"
+DAGSTER_DATABASE_VARIABLE = "ML_CONNECTOR_DAGSTER_URL"
+
+
+
+def _not_reserved(name: str) -> str:
+    if "__" in name or name.endswith("_") or name == "unknown":
+        raise ValueError(f"{name!r} cannot be told apart in the names of webhook files: no `__`, `_` at the end, or `unknown`")
+    return name
+
+
+ConnectionName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$"), AfterValidator(_not_reserved)
+]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{name!r} is not a time zone such as America/Denver") from error
+    return name
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class QboSettings(_Frozen):
+    """One QBO company. Hosts are never derived from each other (qbo-api 2)."""
+
+    realm_id: str = Field(pattern=r"^\d{1,20}$")
+    home_currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    api_url: str = "https://quickbooks.api.intuit.com"
+    token_url: str = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"  # noqa: S105 an address
+    app_url: str = "https://qbo.intuit.com/app"
+
+
+class ProcoreSettings(_Frozen):
+    """One Procore company (procore-api 1)."""
+
+    company_id: int = Field(gt=0)
+    api_url: str = "https://api.procore.com"
+    token_url: str = "https://login.procore.com/oauth/token"  # noqa: S105 an address
+    app_url: str = "https://app.procore.com"
+
+
+class Limits(_Frozen):
+    """Calls we allow ourselves; the vendor's own headers narrow them further."""
+
+    qbo_per_minute: int = Field(default=450, gt=0)  # QBO: 500 a minute for each company
+    procore_per_hour: int = Field(default=3600, gt=0)
+    procore_per_ten_seconds: int = Field(default=100, gt=0)
+
+
+class Policies(_Frozen):
+    """The firm's choices; the words and defaults are those of the product's policy table."""
+
+    bad_line: Literal["hold", "send_good_lines"] = "hold"
+    direct_cost_status: Literal["approved", "pending"] = "approved"
+    overhead: Literal["exclude", "hold"] = "exclude"
+
+
+class Timing(_Frozen):
+    """Waits, in seconds."""
+
+    overlap: int = Field(default=900, ge=0, le=86_400)  # CDC asks again for this much before its cursor
+    settle: int = Field(default=120, ge=0)  # an unclear write is left alone for this long
+    catalog_age: int = Field(default=900, ge=0)  # a copy of Procore's lists older than this is refreshed before mapping
+
+
+class Connection(_Frozen):
+    """One QBO company feeding one Procore company, as `connections/<name>/connection.yaml` says."""
+
+    name: ConnectionName
+    qbo: QboSettings
+    procore: ProcoreSettings
+    time_zone: Annotated[str, AfterValidator(_known_zone)]
+    start_date: date
+    poll_cron: str = "*/15 * * * *"
+    limits: Limits = Limits()
+    policies: Policies = Policies()
+    timing: Timing = Timing()
+    operator: str = "accounting"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The company's time zone."""
+        return ZoneInfo(self.time_zone)
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds connections, inbox and local files."""
+
+    root: Path
+
+    @property
+    def connections(self) -> Path:
+        """One folder a connection."""
+        return self.root / "connections"
+
+    @property
+    def inbox(self) -> Path:
+        """Webhook files not yet taken."""
+        return self.root / "inbox"
+
+    @property
+    def done(self) -> Path:
+        """Webhook files whose change was read."""
+        return self.root / "done"
+
+    @property
+    def dagster(self) -> Path:
+        """DAGSTER_HOME."""
+        return self.root / "dagster"
+
+    @property
+    def receiver(self) -> Path:
+        """What the webhook receiver may read."""
+        return self.root / "receiver"
+
+    @property
+    def keys(self) -> Path:
+        """The key ring of the vault, 0600."""
+        return self.root / "keys" / "ring.json"
+
+    def folder(self, connection: str) -> Path:
+        """The folder of one connection."""
+        return self.connections / connection
+
+
+def home_from(environment: Mapping[str, str] = os.environ) -> Home:
+    """The home that ML_CONNECTOR_HOME names. Raises SetupError when it is not set."""
+    value = environment.get(HOME_VARIABLE, "")
+    if not value:
+        raise SetupError(f"{HOME_VARIABLE} is not set: name the folder that holds connections/ and inbox/")
+    return Home(Path(value).expanduser().absolute())
+
+
+def load_connection(home: Home, name: str) -> Connection:
+    """The settings of one connection. Raises SetupError naming file, field and fault."""
+    path = home.folder(name) / "connection.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SetupError(f"there is no connection {name!r}: {path} is missing; `ml-connector init {name}` makes one") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SetupError(f"{path} is not readable YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise SetupError(f"{path} must hold fields such as `qbo:` and `procore:`")
+    try:
+        return Connection.model_validate({**content, "name": name})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+        )
+        raise SetupError(f"{path}: {faults}") from error
+
+
+def load_connections(home: Home) -> list[Connection]:
+    """All connections of the home, by name. A folder without connection.yaml raises SetupError, not silence."""
+    if not home.connections.is_dir():
+        return []
+    names = sorted(entry.name for entry in home.connections.iterdir() if entry.is_dir())
+    return [load_connection(home, name) for name in names]

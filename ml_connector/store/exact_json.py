@@ -1,0 +1,42 @@
+"""JSON that keeps every digit of a number: Decimal in, Decimal out. Text is escaped to ASCII, so any record can be stored."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+
+def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
+    """`value` as compact JSON bytes. Raises TypeError for what JSON has no word for, binary floats included."""
+    parts: list[str] = []
+    _write(value, parts, sort_keys)
+    return "".join(parts).encode("ascii")
+
+
+def loads(content: bytes) -> Any:
+    """The value of JSON bytes, with Decimal for numbers that have a point or an exponent."""
+    return json.loads(content, parse_float=Decimal)
+
+
+def _write(value: Any, parts: list[str], sort_keys: bool) -> None:
+    if isinstance(value, str):
+        parts.append(json.dumps(value))
+    elif value is None or isinstance(value, bool | int):
+        parts.append(json.dumps(value))
+    elif isinstance(value, Decimal):
+        parts.append(format(value, "f"))
+    elif isinstance(value, Mapping):
+        parts.append("{")
+        for position, key in enumerate(sorted(value) if sort_keys else value):
+            parts.append(f"{',' if position else ''}{json.dumps(str(key))}:")
+            _write(value[key], parts, sort_keys)
+        parts.append("}")
+    elif isinstance(value, list | tuple):
+        parts.append("[")
+        for position, entry in enumerate(value):
+            if position:
+                parts.append(",")
+            _write(entry, parts, sort_keys)
+        parts.append("]")
+    else:
+        raise TypeError(f"{type(value).__name__} is not exact JSON")

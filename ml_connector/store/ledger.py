@@ -1,0 +1,225 @@
+"""The ledger: what we want Procore to hold, what was sent, and what Procore confirmed; one row a target record.
+
+An intent is committed before the call and its outcome after. A row in `sending` or `unknown` may or may not exist there.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, cast, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from ml_connector.store.tables import ledger
+
+
+class Kind(StrEnum):
+    """Kinds of target records."""
+
+    VENDOR = "vendor"
+    PROJECT_VENDOR = "project_vendor"  # a vendor's place in a project's directory
+    DIRECT_COST = "direct_cost"
+
+
+class Fate(StrEnum):
+    """What is known of a target record."""
+
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A target record that is about to be written. `wanted` is the body in words of JSON, money as text."""
+
+    origin_id: str
+    kind: Kind
+    entity: str
+    qbo_id: str
+    project_id: str
+    landing_number: int
+    sync_token: int
+    wanted: Mapping[str, Any]
+    wanted_hash: bytes
+    number: str = ""
+
+
+def intend(db: Connection, connection: str, intents: Sequence[Intent], *, run_id: str) -> None:
+    """Commit-to-be: the rows are `sending` from now on, one attempt more."""
+    if not intents:
+        return
+    statement = upsert(ledger).values(
+        [
+            {
+                "connection": connection,
+                "origin_id": intent.origin_id,
+                "kind": str(intent.kind),
+                "entity": intent.entity,
+                "qbo_id": intent.qbo_id,
+                "project_id": intent.project_id,
+                "state": str(Fate.SENDING),
+                "landing_number": intent.landing_number,
+                "sync_token": intent.sync_token,
+                "wanted": dict(intent.wanted),
+                "wanted_hash": intent.wanted_hash,
+                "number": intent.number,
+                "attempts": 1,
+                "sent_at": func.now(),
+                "not_before": None,
+                "run_id": run_id,
+            }
+            for intent in intents
+        ]
+    )
+    changed = (
+        "state",
+        "landing_number",
+        "sync_token",
+        "wanted",
+        "wanted_hash",
+        "number",
+        "sent_at",
+        "not_before",
+        "run_id",
+    )
+    db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["connection", "origin_id"],
+            set_={
+                **{name: statement.excluded[name] for name in changed},
+                "attempts": ledger.c.attempts + 1,
+            },
+        )
+    )
+
+
+def found(db: Connection, connection: str, origin_id: str, procore_id: int) -> None:
+    """Note the Procore id of a record whose write goes on."""
+    _set(db, connection, origin_id, procore_id=procore_id)
+
+
+def found_lines(db: Connection, connection: str, origin_id: str, line_ids: Mapping[str, int]) -> None:
+    """Note the Procore ids of lines, beside those of earlier versions that may still be there."""
+    db.execute(
+        update(ledger)
+        .where(ledger.c.connection == connection, ledger.c.origin_id == origin_id)
+        .values(line_ids=ledger.c.line_ids.op("||")(cast(dict(line_ids), JSONB)))
+    )
+
+
+def confirm(
+    db: Connection,
+    connection: str,
+    origin_id: str,
+    *,
+    procore_id: int | None,
+    confirmed_hash: bytes,
+    amount: Decimal,
+    line_ids: Mapping[str, int],
+) -> None:
+    """Procore holds exactly what was wanted; `amount` is its live total there."""
+    _set(
+        db,
+        connection,
+        origin_id,
+        state=str(Fate.CONFIRMED),
+        procore_id=procore_id,
+        confirmed_hash=confirmed_hash,
+        amount=amount,
+        line_ids=dict(line_ids),
+        refused_hash=None,
+        refusal="",
+        not_before=None,
+    )
+
+
+def refuse(
+    db: Connection,
+    connection: str,
+    origin_id: str,
+    *,
+    refused_hash: bytes,
+    refusal: str,
+    still_counts: bool = False,
+) -> None:
+    """Procore said no to this body. `still_counts`: an earlier body could not be taken back and has its amount there."""
+    values: dict[str, Any] = {
+        "state": str(Fate.REFUSED),
+        "refused_hash": refused_hash,
+        "refusal": refusal.replace("\0", ""),
+        "not_before": None,
+    }
+    if not still_counts:
+        values |= {"confirmed_hash": None, "amount": Decimal(0)}
+    _set(db, connection, origin_id, **values)
+
+
+def doubt(db: Connection, connection: str, origin_ids: Iterable[str], *, not_before: datetime) -> None:
+    """The outcome is unknown; leave the records alone until `not_before`."""
+    db.execute(
+        update(ledger)
+        .where(ledger.c.connection == connection, ledger.c.origin_id.in_(list(origin_ids)))
+        .values(state=str(Fate.UNKNOWN), not_before=not_before)
+    )
+
+
+def remove(db: Connection, connection: str, origin_id: str) -> None:
+    """The record has no effect in Procore any more."""
+    _set(
+        db, connection, origin_id, state=str(Fate.REMOVED), amount=Decimal(0), confirmed_hash=None, not_before=None
+    )
+
+
+def _set(db: Connection, connection: str, origin_id: str, **values: Any) -> None:
+    db.execute(
+        update(ledger).where(ledger.c.connection == connection, ledger.c.origin_id == origin_id).values(**values)
+    )
+
+
+def rows(db: Connection, connection: str, origin_ids: Iterable[str]) -> dict[str, Row[Any]]:
+    """Ledger rows by origin id."""
+    found_rows = db.execute(
+        select(ledger).where(ledger.c.connection == connection, ledger.c.origin_id.in_(list(origin_ids)))
+    )
+    return {row.origin_id: row for row in found_rows}
+
+
+def targets_of(
+    db: Connection, connection: str, entity: str, ids: Sequence[str], *, kind: Kind
+) -> dict[str, list[Row[Any]]]:
+    """Ledger rows of one kind by source record."""
+    found_rows: dict[str, list[Row[Any]]] = {qbo_id: [] for qbo_id in ids}
+    for row in db.execute(
+        select(ledger)
+        .where(
+            ledger.c.connection == connection,
+            ledger.c.entity == entity,
+            ledger.c.kind == str(kind),
+            ledger.c.qbo_id.in_(ids),
+        )
+        .order_by(ledger.c.origin_id)
+    ):
+        found_rows[row.qbo_id].append(row)
+    return found_rows
+
+
+def live_amounts(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, Decimal]:
+    """What Procore counts of each source record by now; records without an effect are absent."""
+    found_rows = db.execute(
+        select(ledger.c.qbo_id, func.sum(ledger.c.amount))
+        .where(
+            ledger.c.connection == connection,
+            ledger.c.entity == entity,
+            ledger.c.kind == str(Kind.DIRECT_COST),
+            ledger.c.qbo_id.in_(ids),
+        )
+        .group_by(ledger.c.qbo_id)
+    )
+    return {qbo_id: amount for qbo_id, amount in found_rows if amount}

@@ -1,0 +1,409 @@
+"""State of every source record: one row a record, its holds and its mapped lines. Replaced as a whole with each decision."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, func, insert, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from ml_connector.holds import REASONS, Hold, Reason
+from ml_connector.store.tables import hold, landing, mapped_line, record
+
+
+class State(StrEnum):
+    """What became of a source record; every record seen is in exactly one."""
+
+    PLANNED = "planned"  # mapped, not yet sent: only between two steps of a run
+    POSTED = "posted"
+    UPDATED = "updated"
+    NO_OP = "no-op"
+    HELD = "held"
+    EXCLUDED = "excluded"
+    REVERSED = "reversed"
+    RETRYING = "retrying"
+
+
+@dataclass(frozen=True)
+class MappedLine:
+    """A part of a line as it was decided, stored for lineage, proof and explanation."""
+
+    line: int
+    outcome: str  # posted | excluded | held
+    amount: Decimal
+    project_id: str = ""
+    wbs_code_id: int | None = None
+    cost_code: str = ""
+    cost_type: str = ""
+    description: str = ""
+    quantity: Decimal | None = None
+    unit_price: Decimal | None = None
+    reason: str = ""
+    account: str = ""
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a step decided about one version of a record."""
+
+    entity: str
+    qbo_id: str
+    landing_number: int
+    day: date
+    state: State
+    document: str
+    vendor_name: str
+    txn_date: date | None
+    total: Decimal
+    posted: Decimal
+    excluded: Decimal
+    held: Decimal
+    mapping_version: int | None
+    projects_version: int | None
+    holds: tuple[Hold, ...]
+    lines: tuple[MappedLine, ...]
+
+
+@dataclass(frozen=True)
+class HeldRecord:
+    """One hold of one record, for people."""
+
+    entity: str
+    qbo_id: str
+    document: str
+    vendor_name: str
+    txn_date: date | None
+    day: date
+    total: Decimal
+    amount: Decimal
+    reason: str
+    cause: str
+    sentence: str
+    fixer: str
+    release: str
+    since: datetime
+
+
+def save(db: Connection, connection: str, decisions: Sequence[Decision], *, run_id: str) -> None:
+    """Store decisions, each replacing what was known of its record."""
+    if not decisions:
+        return
+    statement = upsert(record).values([_record_row(connection, decision, run_id) for decision in decisions])
+    kept = {"connection", "entity", "qbo_id", "since"}
+    changes: dict[str, Any] = {
+        column.name: statement.excluded[column.name] for column in record.columns if column.name not in kept
+    }
+    changes["settled"] = statement.excluded.settled
+    changes["since"] = func.now()
+    db.execute(statement.on_conflict_do_update(index_elements=["connection", "entity", "qbo_id"], set_=changes))
+    keys = [(connection, decision.entity, decision.qbo_id) for decision in decisions]
+    for table in (hold, mapped_line):
+        db.execute(delete(table).where(tuple_(table.c.connection, table.c.entity, table.c.qbo_id).in_(keys)))
+    holds = [row for decision in decisions for row in _hold_rows(connection, decision.entity, decision.qbo_id, decision.holds)]
+    if holds:
+        db.execute(insert(hold), holds)
+    lines = [row for decision in decisions for row in _line_rows(connection, decision)]
+    if lines:
+        db.execute(insert(mapped_line), lines)
+
+
+def _clean(text: str) -> str:
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _record_row(connection: str, decision: Decision, run_id: str) -> dict[str, Any]:
+    return {
+        "connection": connection,
+        "entity": decision.entity,
+        "qbo_id": decision.qbo_id,
+        "landing_number": decision.landing_number,
+        "day": decision.day,
+        "state": str(decision.state),
+        "document": _clean(decision.document),
+        "vendor_name": _clean(decision.vendor_name),
+        "txn_date": decision.txn_date,
+        "total": decision.total,
+        "posted": decision.posted,
+        "excluded": decision.excluded,
+        "held": decision.held,
+        "mapping_version": decision.mapping_version,
+        "projects_version": decision.projects_version,
+        "settled": decision.state not in (State.PLANNED, State.RETRYING),
+        "run_id": run_id,
+    }
+
+
+def _hold_rows(connection: str, entity: str, qbo_id: str, holds: Sequence[Hold]) -> list[dict[str, Any]]:
+    return [
+        {
+            "connection": connection,
+            "entity": entity,
+            "qbo_id": qbo_id,
+            "ordinal": ordinal,
+            "reason": str(entry.reason),
+            "cause": _clean(entry.cause),
+            "sentence": _clean(entry.sentence),
+            "amount": entry.amount,
+            "line": entry.line,
+        }
+        for ordinal, entry in enumerate(holds)
+    ]
+
+
+def _line_rows(connection: str, decision: Decision) -> list[dict[str, Any]]:
+    return [
+        {
+            "connection": connection,
+            "entity": decision.entity,
+            "qbo_id": decision.qbo_id,
+            "ordinal": ordinal,
+            "line": line.line,
+            "outcome": line.outcome,
+            "amount": line.amount,
+            "project_id": line.project_id,
+            "wbs_code_id": line.wbs_code_id,
+            "cost_code": line.cost_code,
+            "cost_type": line.cost_type,
+            "description": _clean(line.description),
+            "quantity": line.quantity,
+            "unit_price": line.unit_price,
+            "reason": line.reason,
+            "account": _clean(line.account),
+            "rule": line.rule,
+        }
+        for ordinal, line in enumerate(decision.lines)
+    ]
+
+
+def move(
+    db: Connection,
+    connection: str,
+    entity: str,
+    qbo_id: str,
+    *,
+    state: State,
+    posted: Decimal,
+    held: Decimal,
+    holds: Sequence[Hold] | None,
+    run_id: str,
+) -> None:
+    """Change state and money of a record after posting tried it; its mapped lines stay, and with None its holds too."""
+    mine = and_(record.c.connection == connection, record.c.entity == entity, record.c.qbo_id == qbo_id)
+    db.execute(
+        update(record)
+        .where(mine)
+        .values(
+            state=str(state),
+            posted=posted,
+            held=held,
+            settled=state not in (State.PLANNED, State.RETRYING),
+            since=func.now(),
+            run_id=run_id,
+        )
+    )
+    if holds is None:
+        return
+    db.execute(
+        delete(hold).where(hold.c.connection == connection, hold.c.entity == entity, hold.c.qbo_id == qbo_id)
+    )
+    rows = _hold_rows(connection, entity, qbo_id, holds)
+    if rows:
+        db.execute(insert(hold), rows)
+
+
+def known(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """The record rows of `ids`, by id."""
+    rows = db.execute(
+        select(record).where(
+            record.c.connection == connection, record.c.entity == entity, record.c.qbo_id.in_(ids)
+        )
+    )
+    return {row.qbo_id: row for row in rows}
+
+
+def to_map(
+    db: Connection, connection: str, entity: str, days: Sequence[date], *, again_held: bool, limit: int, after: int
+) -> list[int]:
+    """Landing numbers after `after` of the days' newest versions that are new, or held and may be free by now.
+
+    Ordered, at most `limit`: the caller goes on from the last one, so memory does not grow with the window.
+    """
+    stale = record.c.landing_number.is_(None) | (record.c.landing_number != landing.c.number) | ~record.c.settled
+    if again_held:
+        stale = stale | (record.c.state == str(State.HELD))
+    return list(
+        db.scalars(
+            select(landing.c.number)
+            .outerjoin(
+                record,
+                and_(
+                    record.c.connection == landing.c.connection,
+                    record.c.entity == landing.c.entity,
+                    record.c.qbo_id == landing.c.qbo_id,
+                ),
+            )
+            .where(
+                landing.c.connection == connection,
+                landing.c.entity == entity,
+                landing.c.is_current,
+                landing.c.day.in_(days),
+                landing.c.number > after,
+                stale,
+            )
+            .order_by(landing.c.number)
+            .limit(limit)
+        )
+    )
+
+
+def planned(
+    db: Connection, connection: str, entity: str, days: Sequence[date], *, after: str, limit: int
+) -> list[Row[Any]]:
+    """Records of `days` that mapping planned or that wait for a retry, by QBO id after `after`, at most `limit`."""
+    return list(
+        db.execute(
+            select(record)
+            .where(
+                record.c.connection == connection,
+                record.c.entity == entity,
+                record.c.day.in_(days),
+                record.c.state.in_([str(State.PLANNED), str(State.RETRYING)]),
+                record.c.qbo_id > after,
+            )
+            .order_by(record.c.qbo_id)
+            .limit(limit)
+        )
+    )
+
+
+def lines_of(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, list[MappedLine]]:
+    """The mapped lines of `ids` in their order, by id."""
+    found: dict[str, list[MappedLine]] = {qbo_id: [] for qbo_id in ids}
+    rows = db.execute(
+        select(mapped_line)
+        .where(
+            mapped_line.c.connection == connection,
+            mapped_line.c.entity == entity,
+            mapped_line.c.qbo_id.in_(ids),
+        )
+        .order_by(mapped_line.c.qbo_id, mapped_line.c.ordinal)
+    )
+    for row in rows:
+        found[row.qbo_id].append(
+            MappedLine(
+                row.line,
+                row.outcome,
+                row.amount,
+                row.project_id,
+                row.wbs_code_id,
+                row.cost_code,
+                row.cost_type,
+                row.description,
+                row.quantity,
+                row.unit_price,
+                row.reason,
+                row.account,
+                row.rule,
+            )
+        )
+    return found
+
+
+def holds_of(
+    db: Connection,
+    connection: str,
+    *,
+    days: Sequence[date] | None = None,
+    entities: Sequence[str] | None = None,
+    reasons: Sequence[Reason] | None = None,
+    limit: int | None = None,
+) -> list[HeldRecord]:
+    """Open holds, oldest window first, filtered by what is given."""
+    statement = (
+        select(
+            hold,
+            record.c.document,
+            record.c.vendor_name,
+            record.c.txn_date,
+            record.c.day,
+            record.c.total,
+        )
+        .join(
+            record,
+            and_(
+                record.c.connection == hold.c.connection,
+                record.c.entity == hold.c.entity,
+                record.c.qbo_id == hold.c.qbo_id,
+            ),
+        )
+        .where(hold.c.connection == connection)
+        .order_by(record.c.day, hold.c.entity, hold.c.qbo_id, hold.c.ordinal)
+    )
+    if days is not None:
+        statement = statement.where(record.c.day.in_(days))
+    if entities is not None:
+        statement = statement.where(hold.c.entity.in_(list(entities)))
+    if reasons is not None:
+        statement = statement.where(hold.c.reason.in_([str(reason) for reason in reasons]))
+    if limit is not None:
+        statement = statement.limit(limit)
+    return [
+        HeldRecord(
+            row.entity,
+            row.qbo_id,
+            row.document,
+            row.vendor_name,
+            row.txn_date,
+            row.day,
+            row.total,
+            row.amount,
+            row.reason,
+            row.cause,
+            row.sentence,
+            str(REASONS[Reason(row.reason)].fixer),
+            REASONS[Reason(row.reason)].release,
+            row.since,
+        )
+        for row in db.execute(statement)
+    ]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Records of one entity in one state: how many, and their money (totals, posted, excluded, held)."""
+
+    count: int
+    total: Decimal
+    posted: Decimal
+    excluded: Decimal
+    held: Decimal
+
+
+def tally(
+    db: Connection, connection: str, *, days: Sequence[date] | None = None
+) -> Mapping[tuple[str, str], Tally]:
+    """Counts and money of records by (entity, state), of `days` or of all."""
+    statement = (
+        select(
+            record.c.entity,
+            record.c.state,
+            func.count(),
+            func.sum(record.c.total),
+            func.sum(record.c.posted),
+            func.sum(record.c.excluded),
+            func.sum(record.c.held),
+        )
+        .where(record.c.connection == connection)
+        .group_by(record.c.entity, record.c.state)
+        .order_by(record.c.entity, record.c.state)
+    )
+    if days is not None:
+        statement = statement.where(record.c.day.in_(days))
+    return {
+        (entity, state): Tally(count, total, posted, excluded, held)
+        for entity, state, count, total, posted, excluded, held in db.execute(statement)
+    }

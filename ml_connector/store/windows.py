@@ -1,0 +1,133 @@
+"""Dirty windows: days of a connection whose newest versions are not worked off yet.
+
+Landing marks a day in the transaction that changes it; posting clears the mark that it saw. A mark that rose meanwhile stays.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Connection, Sequence, func, select, text, tuple_, update
+from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from ml_connector.holds import Reason
+from ml_connector.store.tables import SCHEMA, dirty_window, hold, record
+
+marks = Sequence("dirty_mark", schema=SCHEMA)
+
+
+@dataclass(frozen=True)
+class DirtyWindow:
+    """A day with work left. `not_before` holds it back after an outage or until an unclear write has settled."""
+
+    day: date
+    mark: int
+    not_before: datetime | None
+    attempts: int
+    reason: str
+
+
+def mark(db: Connection, connection: str, days: Collection[date], *, reason: str) -> None:
+    """Mark days as having work to do now."""
+    if not days:
+        return
+    statement = upsert(dirty_window).values(
+        [{"connection": connection, "day": day, "mark": marks.next_value(), "reason": reason} for day in sorted(days)]
+    )
+    db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["connection", "day"],
+            set_={
+                "mark": statement.excluded.mark,
+                "reason": statement.excluded.reason,
+                "not_before": None,
+                "attempts": 0,
+            },
+        )
+    )
+
+
+def postpone(db: Connection, connection: str, day: date, *, not_before: datetime, reason: str) -> None:
+    """Keep a day dirty, to be run again from `not_before` on; counts an attempt."""
+    statement = upsert(dirty_window).values(
+        connection=connection, day=day, mark=marks.next_value(), not_before=not_before, attempts=1, reason=reason
+    )
+    db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["connection", "day"],
+            set_={
+                "mark": statement.excluded.mark,
+                "not_before": not_before,
+                "attempts": dirty_window.c.attempts + 1,
+                "reason": reason,
+            },
+        )
+    )
+
+
+def dirty(db: Connection, connection: str) -> list[DirtyWindow]:
+    """All dirty days, oldest first, those held back included."""
+    rows = db.execute(select(dirty_window).where(dirty_window.c.connection == connection).order_by(dirty_window.c.day))
+    return [DirtyWindow(row.day, row.mark, row.not_before, row.attempts, row.reason) for row in rows]
+
+
+def seen_marks(db: Connection, connection: str, days: Collection[date]) -> dict[date, int]:
+    """The marks of `days` as they stand; days that are clean are absent."""
+    rows = db.execute(
+        select(dirty_window.c.day, dirty_window.c.mark).where(
+            dirty_window.c.connection == connection, dirty_window.c.day.in_(list(days))
+        )
+    )
+    return {row.day: row.mark for row in rows}
+
+
+def begin(db: Connection, connection: str, seen: Mapping[date, int], *, not_before: datetime) -> None:
+    """Note that a run works on these marks, and hold them back until `not_before` in case it dies."""
+    for day, seen_mark in seen.items():
+        db.execute(
+            update(dirty_window)
+            .where(
+                dirty_window.c.connection == connection, dirty_window.c.day == day, dirty_window.c.mark == seen_mark
+            )
+            .values(attempts=dirty_window.c.attempts + 1, not_before=not_before)
+        )
+
+
+def clear(db: Connection, connection: str, seen: Mapping[date, int]) -> None:
+    """Forget the marks in `seen`; a day marked again since then stays dirty."""
+    if seen:
+        db.execute(
+            delete_from(dirty_window).where(
+                dirty_window.c.connection == connection,
+                tuple_(dirty_window.c.day, dirty_window.c.mark).in_(list(seen.items())),
+            )
+        )
+
+
+def wake(db: Connection, connection: str, reasons: Collection[Reason], *, why: str) -> list[date]:
+    """Mark every day with a record held for one of `reasons`; returns those days."""
+    days = list(
+        db.scalars(
+            select(record.c.day)
+            .distinct()
+            .join(
+                hold,
+                (hold.c.connection == record.c.connection)
+                & (hold.c.entity == record.c.entity)
+                & (hold.c.qbo_id == record.c.qbo_id),
+            )
+            .where(hold.c.connection == connection, hold.c.reason.in_([str(reason) for reason in reasons]))
+        )
+    )
+    mark(db, connection, days, reason=why)
+    return sorted(days)
+
+
+def release_at(db: Connection, connection: str) -> datetime | None:
+    """When the first window that is held back may run; None when none is held back."""
+    return db.scalar(
+        select(func.min(dirty_window.c.not_before)).where(
+            dirty_window.c.connection == connection, dirty_window.c.not_before > text("now()")
+        )
+    )
