@@ -1,0 +1,275 @@
+"""`ml-connector demo`: the whole sync on the sandbox, through Dagster, with a bookkeeper who works while it runs."""
+
+import json
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.table import Table
+
+from ml_connector.cli.demo_firm import (
+    NAME,
+    Sandbox,
+    bookkeeper_token,
+    load_firm,
+    make_connection,
+    open_webhooks,
+)
+from ml_connector.cli.demo_verdict import Verdict, judge, posted_at
+from ml_connector.cli.services import Services, free_port, only_one, start_dagster, start_receiver
+from ml_connector.cli.site import Site, dagster_instance, open_site, prepare
+from ml_connector.errors import SetupError
+from ml_connector.reading import inbox
+from ml_connector.sandbox.demo import bookkeeper
+from ml_connector.sandbox.demo.bills import TIME_ZONE
+from ml_connector.sandbox.demo.bookkeeper import Entered
+from ml_connector.sandbox.demo.firm import DemoFirm, demo
+from ml_connector.store import records, windows
+
+UI_PORT = 3000
+PACE_SECONDS = 1.0
+PATIENCE_SECONDS = 420.0
+QUIET_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the demo has to tell at its end."""
+
+    verdict: Verdict
+    calls: dict[str, int]
+    runs: list[dict[str, str]]
+    latencies: list[float]
+    seconds: float
+    url: str
+
+    @property
+    def good(self) -> bool:
+        """Whether everything came out as the demo data state it."""
+        return self.verdict.good and all(run["status"] == "SUCCESS" for run in self.runs)
+
+    def document(self) -> dict[str, Any]:
+        """The one JSON document of `--json`; money as text with two decimals."""
+        return {
+            "records": {kind: dict(states) for kind, states in sorted(self.verdict.records.items())},
+            "held_by_reason": dict(self.verdict.held_by_reason.most_common()),
+            "money": {name: f"{amount:.2f}" for name, amount in self.verdict.money.items()},
+            "calls": self.calls,
+            "runs": self.runs,
+            "seconds_from_saved_to_posted": _spread(self.latencies),
+            "seconds": round(self.seconds, 1),
+            "wrong": self.verdict.wrong,
+            "dagster_url": self.url,
+        }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    ordered = sorted(values)
+    return {
+        "p50": round(ordered[len(ordered) // 2], 1),
+        "p95": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))], 1),
+    }
+
+
+def run_demo(*, once: bool, as_json: bool, home: Path | None, port: int) -> int:
+    """Run the demo; returns the exit code: 0 only when everything came out as stated.
+
+    Unless `once`, stays up until Ctrl-C. Everything that was started is stopped, and a home of its own is removed.
+    """
+    console = Console(stderr=True)
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _place(home) as folder, open_site(folder, throw_away=home is None) as site, only_one(site):
+            services = Services(site)
+            try:
+                shown = _show(services, console, port, began)
+                print(json.dumps(shown.document(), indent=2)) if as_json else _print(shown)  # noqa: T201 the product
+                sys.stdout.flush()
+                if not once:
+                    _stay(services, console, shown.url)
+                return 0 if shown.good else 1
+            finally:
+                console.print("stopping …")
+                services.stop()
+    except KeyboardInterrupt:
+        return 130
+
+
+@contextmanager
+def _place(home: Path | None) -> Iterator[Path]:
+    if home is not None:
+        yield home
+        return
+    with tempfile.TemporaryDirectory(prefix="ml-connector-demo-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _stay(services: Services, console: Console, url: str) -> None:
+    console.print(f"The Dagster UI is at [bold]{url}[/bold]. Ctrl-C stops everything.")
+    while not services.dead():
+        time.sleep(1.0)
+    names = ", ".join(service.name for service in services.dead())
+    raise SetupError(f"{names} ended by itself; the log is in {services.logs}")
+
+
+def _show(services: Services, console: Console, port: int, began: float) -> Shown:
+    site = services.site
+    firm = demo(datetime.now(ZoneInfo(TIME_ZONE)).date())
+    console.print("database …")
+    prepare(site)
+    console.print("sandbox: QuickBooks and Procore …")
+    sandbox = _start_sandbox(services)
+    load_firm(sandbox, firm)
+    make_connection(site, sandbox, firm)
+    token = open_webhooks(site, firm)
+    console.print("receiver, Dagster …")
+    target = start_receiver(services, free_port())
+    sandbox.control(
+        "qbo", "POST", "webhooks", {"target": target, "verifier_token": token, "batch_seconds": 1.0, "duplicates": 1}
+    )
+    url = start_dagster(services, free_port(port))
+    console.print(f"Dagster UI: {url}")
+    entered = _work(services, sandbox, firm, console)
+    engine = site.engine()
+    verdict = judge(engine, sandbox, firm)
+    posted = posted_at(engine)
+    latencies = [
+        (posted[entry.id] - entry.at).total_seconds()
+        for entry in entered.values()
+        if entry.entity == "Bill" and entry.id in posted
+    ]
+    engine.dispose()
+    entries = len(entered)
+    return Shown(
+        verdict,
+        {"qbo": sandbox.api_calls("qbo") - entries, "procore": sandbox.api_calls("procore")},
+        _runs(),
+        latencies,
+        time.monotonic() - began,
+        url,
+    )
+
+
+def _start_sandbox(services: Services) -> Sandbox:
+    ports = {"qbo": free_port(), "procore": free_port()}
+    made = Sandbox(f"http://127.0.0.1:{ports['qbo']}", f"http://127.0.0.1:{ports['procore']}")
+    log = services.logs / "sandbox.log"
+    services.start(
+        "sandbox",
+        [
+            sys.executable, "-m", "ml_connector.sandbox.main",
+            "--qbo-port", str(ports["qbo"]), "--procore-port", str(ports["procore"]),
+            "--journal", str(services.site.home.root / "sandbox"), "--seed", "demo",
+        ],
+        ready=lambda: '"procore"' in log.read_text(encoding="utf-8"),
+    )  # fmt: skip
+    return made
+
+
+def _work(services: Services, sandbox: Sandbox, firm: DemoFirm, console: Console) -> dict[str, Entered]:
+    """The bookkeeper enters and pays while the connector works; ends when nothing is left to do."""
+    done: dict[str, Entered] = {}
+    trouble: list[Exception] = []
+
+    def enter() -> None:
+        try:
+            done.update(
+                bookkeeper.enter(
+                    sandbox.qbo, authorization=lambda: header, demo=firm, pace=PACE_SECONDS, progress=lambda _: None
+                )
+            )
+        except (bookkeeper.EntryRefused, OSError) as error:
+            trouble.append(error)
+
+    header = bookkeeper_token(sandbox)
+    desk = threading.Thread(target=enter, daemon=True)
+    desk.start()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    quiet_since: float | None = None
+    engine = services.site.engine()
+    with console.status("the bookkeeper enters bills, Dagster takes them up …") as status:
+        while time.monotonic() < deadline:
+            if services.dead():
+                dead = services.dead()[0]
+                raise SetupError(f"{dead.name} ended by itself:\n{dead.tail()}")
+            if trouble:
+                raise trouble[0]
+            with engine.connect() as db:
+                tallies = records.tally(db, NAME)
+                left = len(windows.dirty(db, NAME))
+            files = len(inbox.waiting(services.site.home, NAME))
+            counted = sum(tally.count for (entity, _), tally in tallies.items() if entity != "Vendor")
+            posted = sum((tally.posted for tally in tallies.values()), start=0)
+            status.update(
+                f"{counted} of {len(firm.expectations)} records known, {posted:,.2f} posted, "
+                f"{left} days to do, {files} webhook files waiting"
+            )
+            idle = not desk.is_alive() and not left and not files and counted >= len(firm.expectations)
+            if not idle or _active_runs():
+                quiet_since = None
+            else:
+                quiet_since = quiet_since or time.monotonic()
+                if time.monotonic() - quiet_since > QUIET_SECONDS:
+                    break
+            time.sleep(0.5)
+    engine.dispose()
+    return done
+
+
+def _active_runs() -> bool:
+    import dagster as dg
+
+    from ml_connector.orchestration.sensors import IN_FLIGHT
+
+    with dagster_instance() as instance:
+        return bool(instance.get_run_records(dg.RunsFilter(statuses=IN_FLIGHT), limit=1))
+
+
+def _runs() -> list[dict[str, str]]:
+    with dagster_instance() as instance:
+        return [
+            {"id": record.dagster_run.run_id, "status": record.dagster_run.status.value}
+            for record in reversed(instance.get_run_records())
+        ]
+
+
+def _print(shown: Shown) -> None:
+    console = Console()
+    table = Table(title="What became of the firm's records")
+    for column in ("kind", "state", "records"):
+        table.add_column(column, justify="right" if column == "records" else "left")
+    for kind, states in sorted(shown.verdict.records.items()):
+        for state, count in sorted(states.items()):
+            table.add_row(kind, state, str(count))
+    for reason, count in shown.verdict.held_by_reason.most_common():
+        table.add_row("", f"held: {reason}", str(count))
+    console.print(table)
+    money = Table(title="Money of bills and vendor credits")
+    for name in shown.verdict.money:
+        money.add_column(name, justify="right")
+    money.add_row(*(f"{amount:,.2f}" for amount in shown.verdict.money.values()))
+    console.print(money)
+    spread = _spread(shown.latencies)
+    states = [run["status"] for run in shown.runs]
+    console.print(
+        f"Calls: {shown.calls['qbo']} to QuickBooks, {shown.calls['procore']} to Procore. "
+        f"Runs: {len(states)}, {states.count('SUCCESS')} succeeded. "
+        f"From bill saved to posted: p50 {spread.get('p50', 0)} s, p95 {spread.get('p95', 0)} s. "
+        f"The table stood after {shown.seconds:.0f} s."
+    )
+    for fault in shown.verdict.wrong[:20]:
+        console.print(f"[red]not as stated:[/red] {fault}")
+    console.print(f"Look at the lineage, the runs and the days: [bold]{shown.url}[/bold]")

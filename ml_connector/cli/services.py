@@ -1,0 +1,205 @@
+"""The processes of an installation: started in order, watched, and stopped together; each is ended by its own id.
+
+Receiver, Dagster's code server, webserver and daemon. The demo adds the sandbox.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+from urllib.error import URLError
+
+from ml_connector.cli.site import Site, dagster_instance
+from ml_connector.errors import SetupError
+from ml_connector.orchestration.janitor import sweep
+
+START_SECONDS = 90.0
+STOP_SECONDS = 20.0
+PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
+SOCKET_PATH_LIMIT = 100
+
+
+def _end_with_parent() -> None:
+    # kill -9 of the parent would otherwise leave a daemon that goes on launching runs.
+    ctypes.CDLL(None).prctl(PARENT_DEATH, signal.SIGTERM)
+
+
+@dataclass
+class Service:
+    """One child process and its log file."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def stop(self) -> None:
+        """End the process and its own children: first asked, after 20 s killed."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                break
+            try:
+                self.process.wait(STOP_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)  # run workers that outlive their code server
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+@dataclass
+class Services:
+    """What runs for a site."""
+
+    site: Site
+    running: list[Service] = field(default_factory=list)
+
+    @property
+    def logs(self) -> Path:
+        """Where the logs lie."""
+        return self.site.home.root / "logs"
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        ready: Callable[[], bool],
+        environment: Mapping[str, str] | None = None,
+    ) -> Service:
+        """Start a process and wait until it is `ready`. Raises SetupError with the end of its log when it ends or is late."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        path = self.logs / f"{name}.log"
+        with path.open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 our own commands
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environment or self.site.environment()),
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        service = Service(name, process, path)
+        self.running.append(service)
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            if process.poll() is not None:
+                raise SetupError(f"{name} ended at its start (exit {process.returncode}):\n{service.tail()}")
+            if time.monotonic() > deadline:
+                raise SetupError(f"{name} was not ready after {START_SECONDS:.0f} s:\n{service.tail()}")
+            time.sleep(0.1)
+        return service
+
+    def dead(self) -> list[Service]:
+        """Services that have ended by themselves."""
+        return [service for service in self.running if service.process.poll() is not None]
+
+    def stop(self) -> None:
+        """Stop everything that was started, last first."""
+        while self.running:
+            self.running.pop().stop()
+
+
+@contextmanager
+def only_one(site: Site) -> Iterator[None]:
+    """One set of services a home. Raises SetupError when another process has them."""
+    lock: IO[str]
+    with (site.home.root / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError(f"the services of {site.home.root} are running already") from None
+        yield
+
+
+def free_port(wanted: int = 0) -> int:
+    """A port of the loopback interface that is free now: `wanted` if it is, else any."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise SetupError("no port is free on the loopback interface")
+
+
+def answers(url: str) -> bool:
+    """Whether an address of our own answers at all."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 loopback only
+            return True
+    except (URLError, OSError):
+        return False
+
+
+def start_dagster(services: Services, port: int) -> str:
+    """Sweep dead runs, then start code server, webserver and daemon; returns the address of the UI."""
+    site = services.site
+    with dagster_instance() as instance:
+        sweep(instance, site.engine())
+    workspace = site.home.dagster / "workspace.yaml"
+    code_port = free_port()
+    location = {"host": "127.0.0.1", "port": code_port, "location_name": "ml_connector"}
+    workspace.write_text(json.dumps({"load_from": [{"grpc_server": location}]}), encoding="utf-8")
+    python = [sys.executable, "-W", "ignore"]
+    services.start(
+        "code-server",
+        [
+            *python, "-m", "dagster", "api", "grpc", "--module-name", "ml_connector.definitions",
+            "--host", "127.0.0.1", "--port", str(code_port), "--location-name", "ml_connector",
+        ],
+        ready=lambda: _accepts(code_port),
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    services.start(
+        "webserver",
+        [*python, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)],
+        ready=lambda: answers(f"{url}/server_info"),
+    )
+    services.start("daemon", [*python, "-m", "dagster._daemon", "run", "-w", str(workspace)], ready=lambda: True)
+    return url
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def start_receiver(services: Services, port: int) -> str:
+    """Start the webhook receiver; returns the address for QuickBooks' webhooks.
+
+    Its environment has no word of database, vault or Dagster: it must not be able to read them.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ML_CONNECTOR_", "DAGSTER_"))}
+    services.start(
+        "receiver",
+        [
+            sys.executable, "-m", "ml_connector.receiver.main",
+            "--home", str(services.site.home.root), "--port", str(port),
+        ],
+        ready=lambda: answers(f"http://127.0.0.1:{port}/health"),
+        environment=environment,
+    )  # fmt: skip
+    return f"http://127.0.0.1:{port}/webhooks/qbo"

@@ -1,0 +1,123 @@
+"""An installation on this machine: its home, its database, and what every process of it must find in the environment."""
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, make_url
+
+import ml_connector
+from ml_connector.errors import SetupError
+from ml_connector.settings import (
+    DAGSTER_DATABASE_VARIABLE,
+    DATABASE_VARIABLE,
+    HOME_VARIABLE,
+    Home,
+    home_from,
+)
+from ml_connector.store.database import open_engine
+from ml_connector.store.keys import make_key_ring
+from ml_connector.store.migrate import upgrade
+from ml_connector.store.postgres_server import start_server
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+SHIPPED_DAGSTER_YAML = Path(ml_connector.__file__).resolve().parent.parent / "dagster.yaml"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where an installation lives. `embedded` when its database is the one of the home."""
+
+    home: Home
+    database_url: str
+    embedded: bool
+
+    @property
+    def dagster_url(self) -> str:
+        """The address of Dagster's storage: the same database, always with the driver that Dagster ships."""
+        return make_url(self.database_url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+
+    def environment(self) -> dict[str, str]:
+        """What processes of this installation find in their environment."""
+        return {
+            **os.environ,
+            HOME_VARIABLE: str(self.home.root),
+            DATABASE_VARIABLE: self.database_url,
+            DAGSTER_DATABASE_VARIABLE: self.dagster_url,
+            "DAGSTER_HOME": str(self.home.dagster),
+        }
+
+    def engine(self) -> Engine:
+        """An engine for our tables."""
+        return open_engine(self.database_url)
+
+
+@contextmanager
+def open_site(home: Path | None = None, *, throw_away: bool = False) -> Iterator[Site]:
+    """The installation in `home` (default: ML_CONNECTOR_HOME), its database running and this process's environment set.
+
+    Without ML_CONNECTOR_DATABASE_URL the embedded Postgres of the home is started, or shared with whoever started it;
+    with `throw_away` its data are removed at the end. Raises SetupError.
+    """
+    place = home_from() if home is None else Home(home.expanduser().absolute())
+    given = os.environ.get(DATABASE_VARIABLE, "")
+    if not given or throw_away:
+        place.root.mkdir(parents=True, exist_ok=True)
+        server = start_server(place.root, durable=not throw_away)
+        try:
+            with _entered(Site(place, server.url("psycopg"), embedded=True)) as site:
+                yield site
+        finally:
+            server.discard() if throw_away else server.stop()
+    else:
+        with _entered(Site(place, given, embedded=False)) as site:
+            yield site
+
+
+@contextmanager
+def _entered(site: Site) -> Iterator[Site]:
+    before = dict(os.environ)
+    os.environ.update(site.environment())
+    try:
+        yield site
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def prepare(site: Site) -> None:
+    """Make or upgrade everything an installation needs; repeatable, and done once before any service starts.
+
+    Dagster's storage is touched here, alone: several first starts at once race for it.
+    """
+    home = site.home
+    for folder in (home.connections, home.inbox, home.done, home.dagster, home.receiver):
+        folder.mkdir(parents=True, exist_ok=True)
+    home.receiver.chmod(0o700)
+    if not home.keys.exists():
+        home.keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_key_ring(home.keys)
+    if not SHIPPED_DAGSTER_YAML.exists():
+        raise SetupError(f"{SHIPPED_DAGSTER_YAML} is missing: install ml-connector from its repository")
+    shutil.copyfile(SHIPPED_DAGSTER_YAML, home.dagster / "dagster.yaml")
+    upgrade(site.database_url)
+    with dagster_instance():
+        pass
+
+
+@contextmanager
+def dagster_instance() -> Iterator["dg.DagsterInstance"]:
+    """The Dagster instance of the installation whose environment is set."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notices of Dagster's about its own preview features
+        import dagster as dg
+
+        with dg.DagsterInstance.get() as instance:
+            yield instance

@@ -1,0 +1,40 @@
+"""How sentences for a bookkeeper name records, lines, names and money."""
+
+from decimal import Decimal
+
+from ml_connector.qbo.models import Bill, Entity, Line, Ref
+
+LONGEST_SENTENCE = 300
+
+
+def quoted(text: str, limit: int = 60) -> str:
+    """`text` on one line, without characters that cannot be seen, cut with a mark at `limit`."""
+    clean = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
+    return clean if len(clean) <= limit else clean[: limit - 1].rstrip() + "…"
+
+
+def record_words(bill: Bill) -> str:
+    """`bill 4490`, `vendor credit without number (QBO id 145)`."""
+    kind = "vendor credit" if bill.entity is Entity.VENDOR_CREDIT else "bill"
+    return f"{kind} {quoted(bill.number, 24)}" if bill.number else f"{kind} without number (QBO id {bill.id})"
+
+
+def bill_words(bill: Bill) -> str:
+    """`Bill 4490 (City Rental, 560.00)`."""
+    words = record_words(bill)
+    return f"{words[0].upper()}{words[1:]} ({name_words(bill.vendor, 30)}, {bill.total:.2f})"
+
+
+def line_words(line: Line, bill: Bill, amount: Decimal) -> str:
+    """`Line 1 of bill 4490 (City Rental, 300.00)`."""
+    return f"Line {line.number} of {record_words(bill)} ({name_words(bill.vendor, 30)}, {amount:.2f})"
+
+
+def name_words(ref: Ref, limit: int = 60) -> str:
+    """The name of a reference, or its id where QBO left the name out."""
+    return quoted(ref.name, limit) or f"QBO id {ref.id}"
+
+
+def sentence(text: str) -> str:
+    """`text` as one line of at most 300 characters."""
+    return quoted(text, LONGEST_SENTENCE)

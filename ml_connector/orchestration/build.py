@@ -1,0 +1,65 @@
+"""Puts the Dagster half together: one function makes the Definitions of every connection, and nothing else."""
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from ml_connector.orchestration import names
+from ml_connector.orchestration.catalog_asset import catalog_asset
+from ml_connector.orchestration.map_assets import map_assets
+from ml_connector.orchestration.partitions import windows_of
+from ml_connector.orchestration.post_assets import post_assets
+from ml_connector.orchestration.read_assets import read_assets
+from ml_connector.orchestration.resources import ProcoreResource, QboResource, StoreResource
+from ml_connector.orchestration.schedules import catalog_schedule, poll_schedule
+from ml_connector.orchestration.sensors import dirty_windows_sensor, inbox_sensor
+from ml_connector.settings import Connection, Home
+
+
+def build_definitions(
+    home: Home, connections: Sequence[Connection], *, resources: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """The Definitions of all `connections`; `resources` replace those that reach the real store and vendors."""
+    assets: list[dg.AssetsDefinition] = []
+    schedules: list[dg.ScheduleDefinition] = []
+    sync_jobs, post_jobs, catalog_jobs = [], [], []
+    for connection in connections:
+        windows = windows_of(connection)
+        read, mapped = read_assets(connection, windows), map_assets(connection, windows)
+        posted, catalog = post_assets(connection, windows), catalog_asset(connection)
+        assets += [read, mapped, posted, catalog]
+        sync = dg.define_asset_job(
+            names.sync_job(connection.name),
+            selection=dg.AssetSelection.assets(read, mapped, posted),
+            description="Read, map and post the days chosen, by day of change in QuickBooks.",
+        )
+        post = dg.define_asset_job(
+            names.post_job(connection.name),
+            selection=dg.AssetSelection.assets(mapped, posted),
+            description="Map and post what was read before, by day of change; asks QuickBooks nothing.",
+        )
+        refresh = dg.define_asset_job(
+            names.catalog_job(connection.name),
+            selection=dg.AssetSelection.assets(catalog),
+            description="Refresh the copy of Procore's projects and budget codes.",
+        )
+        sync_jobs.append(sync)
+        post_jobs.append(post)
+        catalog_jobs.append(refresh)
+        schedules += [poll_schedule(connection), catalog_schedule(connection)]
+    sensors = (
+        [inbox_sensor(connections, home, sync_jobs), dirty_windows_sensor(connections, post_jobs)] if connections else []
+    )
+    return dg.Definitions(
+        assets=assets,
+        jobs=[*sync_jobs, *post_jobs, *catalog_jobs],
+        schedules=schedules,
+        sensors=sensors,
+        resources=resources
+        or {
+            "store": StoreResource(home=str(home.root)),
+            "qbo": QboResource(home=str(home.root)),
+            "procore": ProcoreResource(home=str(home.root)),
+        },
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,62 @@
+"""The assets of what mapping decided; what waits for people shows as a failing check of severity WARN."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ml_connector.orchestration import names
+from ml_connector.orchestration.described import DESCRIPTIONS, spec
+from ml_connector.orchestration.resources import ProcoreResource, StoreResource
+from ml_connector.orchestration.runs import run_of
+from ml_connector.settings import Connection
+
+HOLDS_CHECK = "nothing_waits_for_people"
+
+
+def map_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The multi-asset `<connection>/mapped/*`."""
+    lines = names.key(connection.name, "mapped", "bill_lines")
+
+    @dg.multi_asset(
+        name=f"{connection.name}__map_lines",
+        specs=[
+            spec(connection, "mapped", "vendors", deps=[("qbo", "vendors")]),
+            spec(
+                connection, "mapped", "bill_lines", deps=[("qbo", "bills"), ("qbo", "vendor_credits"), ("qbo", "reference")]
+            ),
+            spec(connection, "mapped", "payments", deps=[("qbo", "bill_payments")]),
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(HOLDS_CHECK, asset=dg.AssetKey(lines), description=DESCRIPTIONS[HOLDS_CHECK]),
+        ],
+        partitions_def=partitions,
+        pool=connection.name,
+        backfill_policy=dg.BackfillPolicy.multi_run(7),
+        description=DESCRIPTIONS["map"],
+    )
+    def map_lines(
+        context: dg.AssetExecutionContext, store: StoreResource, procore: ProcoreResource
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        from ml_connector.orchestration import reports, work
+
+        run = run_of(context)
+        current = store.connection(connection.name)
+        engine = store.engine()
+        mapped = work.map_days(engine, current, run, lambda: procore.client(current, engine))
+        context.log.info(reports.map_sentence(mapped))
+        with engine.connect() as db:
+            for name in names.MAPPED_ASSETS:
+                yield dg.MaterializeResult(
+                    asset_key=names.key(connection.name, "mapped", name),
+                    metadata=reports.of_mapping(db, current, run.days, name),
+                )
+            passed, metadata = reports.waiting_for_people(db, current, run.days)
+        yield dg.AssetCheckResult(
+            asset_key=lines,
+            check_name=HOLDS_CHECK,
+            passed=passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata=metadata,
+        )
+
+    return map_lines

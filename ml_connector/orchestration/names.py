@@ -1,0 +1,41 @@
+"""Names and tags of the Dagster half, in one place: asset keys, jobs, schedules, tags. They are stable: history hangs on them."""
+
+from collections.abc import Sequence
+
+AUTOMATIC_TAG = "ml_connector/automatic"  # runs asked for by a sensor or schedule; any other run is a replay by a person
+CONNECTION_TAG = "ml_connector/connection"
+DAYS_TAG = "ml_connector/days"  # "2026-03-01" or "2026-03-01...2026-03-31"
+PRIORITY_TAG = "dagster/priority"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+LIVE_PRIORITY = "10"
+CATCH_UP_PRIORITY = "5"
+
+QBO_ASSETS = ("vendors", "bills", "bill_payments", "vendor_credits", "other_costs", "reference")
+MAPPED_ASSETS = ("vendors", "bill_lines", "payments")
+PROCORE_ASSETS = ("vendors", "direct_costs")
+
+
+def key(connection: str, group: str, name: str) -> Sequence[str]:
+    """The asset key `<connection>/<group>/<name>`."""
+    return [connection, group, name]
+
+
+def sync_job(connection: str) -> str:
+    """The job that reads, maps and posts a window."""
+    return f"{connection}__sync"
+
+
+def post_job(connection: str) -> str:
+    """The job that maps and posts what was read before."""
+    return f"{connection}__post"
+
+
+def catalog_job(connection: str) -> str:
+    """The job that refreshes the copy of Procore's lists."""
+    return f"{connection}__catalog"
+
+
+def days_tag(days: Sequence[str]) -> str:
+    """How a run tells its days."""
+    return days[0] if len(days) == 1 else f"{days[0]}...{days[-1]}"

@@ -1,0 +1,92 @@
+"""The assets of what Procore holds. A day with a refused record, or one that waits for Procore, turns FAILED; the others green.
+
+This is the last step of a run, so a range run can mark each clean day by itself and fail only the bad ones.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ml_connector.orchestration import names
+from ml_connector.orchestration.described import DESCRIPTIONS, spec
+from ml_connector.orchestration.resources import ProcoreResource, StoreResource
+from ml_connector.orchestration.runs import run_of
+from ml_connector.settings import Connection
+
+REFUSED_CHECK = "procore_took_everything"
+
+
+def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The multi-asset `<connection>/procore/{vendors,direct_costs}`."""
+
+    @dg.multi_asset(
+        name=f"{connection.name}__post_differences",
+        specs=[
+            spec(connection, "procore", "vendors", deps=[("mapped", "vendors")]),
+            spec(connection, "procore", "direct_costs", deps=[("mapped", "bill_lines"), ("procore", "vendors")]),
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                REFUSED_CHECK,
+                asset=dg.AssetKey(names.key(connection.name, "procore", name)),
+                description=DESCRIPTIONS[REFUSED_CHECK],
+            )
+            for name in names.PROCORE_ASSETS
+        ],
+        partitions_def=partitions,
+        pool=connection.name,
+        backfill_policy=dg.BackfillPolicy.multi_run(7),
+        can_subset=True,
+        description=DESCRIPTIONS["post"],
+    )
+    def post(
+        context: dg.AssetExecutionContext, store: StoreResource, procore: ProcoreResource
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        from ml_connector.orchestration import reports, work
+
+        run = run_of(context)
+        current = store.connection(connection.name)
+        engine = store.engine()
+        client = procore.client(current, engine)
+        wanted = [
+            name
+            for name in names.PROCORE_ASSETS
+            if dg.AssetKey(names.key(connection.name, "procore", name)) in context.selected_asset_keys
+        ]
+        done = work.post(engine, current, run, client, wanted)
+        troubles: list[str] = []
+        with engine.connect() as db:
+            for name, posted in done.items():
+                key = dg.AssetKey(names.key(connection.name, "procore", name))
+                bad = reports.bad_days(db, current, run.days, name, posted)
+                if dg.AssetCheckKey(key, REFUSED_CHECK) in context.selected_asset_check_keys:
+                    yield dg.AssetCheckResult(
+                        asset_key=key,
+                        check_name=REFUSED_CHECK,
+                        passed=not bad,
+                        severity=dg.AssetCheckSeverity.ERROR,
+                        metadata=reports.of_bad_days(run.days, bad),
+                    )
+                if not bad:
+                    yield dg.MaterializeResult(
+                        asset_key=key, metadata=reports.of_posting(db, current, run.days, name, posted, client)
+                    )
+                    continue
+                for day in run.days:
+                    if day not in bad:
+                        context.log_event(
+                            dg.AssetMaterialization(
+                                key,
+                                partition=day.isoformat(),
+                                metadata=reports.of_posting(db, current, [day], name, posted, client),
+                            )
+                        )
+                troubles += [f"{day}: {sentence}" for day, sentences in bad.items() for sentence in sentences]
+        if troubles:
+            raise dg.Failure(
+                description=reports.failure_sentence(troubles),
+                metadata={"problems": dg.MetadataValue.md("\n".join(f"- {trouble}" for trouble in troubles[:20]))},
+                allow_retries=False,
+            )
+
+    return post

@@ -1,0 +1,59 @@
+"""What runs are given from outside: the store and both vendors' clients. Secrets stay in the vault, never in run config."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from ml_connector.settings import DATABASE_VARIABLE, Connection, Home, load_connection
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from ml_connector.procore.client import ProcoreClient
+    from ml_connector.qbo.client import QboClient
+
+
+class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagster's own generic default
+    """Home folder and database. The address of the database is read from the environment when a run starts."""
+
+    home: str
+
+    def folders(self) -> Home:
+        """The home."""
+        return Home(Path(self.home))
+
+    def connection(self, name: str) -> Connection:
+        """The settings of a connection as they are now."""
+        return load_connection(self.folders(), name)
+
+    def engine(self) -> "Engine":
+        """An engine for our tables."""
+        from ml_connector.store.database import open_engine
+
+        return open_engine(os.environ[DATABASE_VARIABLE])
+
+
+class QboResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Opens QBO clients; tokens come from the vault."""
+
+    home: str
+
+    def client(self, connection: Connection, engine: "Engine") -> "QboClient":
+        """A client for the connection's company."""
+        from ml_connector.orchestration.clients import qbo_client
+
+        return qbo_client(Home(Path(self.home)), connection, engine)
+
+
+class ProcoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Opens Procore clients; tokens come from the vault."""
+
+    home: str
+
+    def client(self, connection: Connection, engine: "Engine") -> "ProcoreClient":
+        """A client for the connection's company."""
+        from ml_connector.orchestration.clients import procore_client
+
+        return procore_client(Home(Path(self.home)), connection, engine)

@@ -1,0 +1,88 @@
+"""What schedules and sensors ask of Postgres: short questions, no vendor call. Imported only inside a tick."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+
+from sqlalchemy import Engine
+
+from ml_connector.holds import Reason
+from ml_connector.settings import DATABASE_VARIABLE
+from ml_connector.store import records, windows
+from ml_connector.store.database import open_engine
+
+DAYS_A_RUN = 31
+WAITS_FOR_PROCORE = (
+    Reason.CODE_MISSING,
+    Reason.PROJECT_CLOSED,
+    Reason.VENDOR_AMBIGUOUS,
+    Reason.VENDOR_INACTIVE,
+)
+FIRST_PAUSE = timedelta(seconds=60)
+LONGEST_PAUSE = timedelta(hours=1)
+
+
+@cache
+def _engine(url: str) -> Engine:
+    return open_engine(url)
+
+
+def engine() -> Engine:
+    """The engine of this process's ticks."""
+    return _engine(os.environ[DATABASE_VARIABLE])
+
+
+def waits_for_procore(connection: str) -> bool:
+    """Whether a held record could be freed by a change in Procore's lists."""
+    with engine().connect() as db:
+        return bool(records.holds_of(db, connection, reasons=WAITS_FOR_PROCORE, limit=1))
+
+
+def pause(attempts: int) -> timedelta:
+    """How long a window is left alone after it was asked for, in case the run dies: doubling up to an hour."""
+    return min(FIRST_PAUSE * 2 ** min(attempts, 10), LONGEST_PAUSE)
+
+
+def take_ready(connection: str, *, busy: frozenset[date], today: date) -> list[tuple[date, date]]:
+    """Ranges of days to ask runs for, oldest first; each day taken is held back in case its run dies.
+
+    Days in `busy` are worked on by a run already; marks that come while it works stay and are taken later.
+    """
+    now = datetime.now(UTC)
+    with engine().begin() as db:
+        ready = [
+            window
+            for window in windows.dirty(db, connection)
+            if window.day not in busy and window.day <= today and (window.not_before is None or window.not_before <= now)
+        ]
+        for window in ready:
+            windows.begin(db, connection, {window.day: window.mark}, not_before=now + pause(window.attempts))
+    return list(ranges([window.day for window in ready]))
+
+
+def ranges(days: Iterable[date]) -> Iterator[tuple[date, date]]:
+    """Days grouped into spans of at most a month; days in between that are clean cost nothing."""
+    first: date | None = None
+    last: date | None = None
+    for day in sorted(days):
+        if first is None or last is None:
+            first = day
+        elif (day - first).days >= DAYS_A_RUN:
+            yield first, last
+            first = day
+        last = day
+    if first is not None and last is not None:
+        yield first, last
+
+
+def days_in(span: str) -> list[date]:
+    """The days of a run's tag."""
+    first, _, last = span.partition("...")
+    start, end = date.fromisoformat(first), date.fromisoformat(last or first)
+    return [start + timedelta(days=offset) for offset in range((end - start).days + 1)]
+
+
+def busy_days(tags: Sequence[str]) -> frozenset[date]:
+    """All days that the given runs' tags name."""
+    return frozenset(day for tag in tags for day in days_in(tag))

@@ -1,0 +1,143 @@
+"""The steps of a run without Dagster: read, map, post for some days of one connection. Imported only when a step runs."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, delete, insert, select, update
+
+from ml_connector.errors import TransientError
+from ml_connector.holds import Reason
+from ml_connector.mapping.publishing import procore_projects
+from ml_connector.mapping.windows import Mapped, Mapper
+from ml_connector.posting.windows import Posted, Poster
+from ml_connector.procore.client import ProcoreClient
+from ml_connector.procore.stored_catalog import Refreshed, load_catalog, refresh_catalog
+from ml_connector.qbo.client import QboClient
+from ml_connector.qbo.models import Entity
+from ml_connector.reading.windows import Reader, Reading
+from ml_connector.settings import Connection, Home
+from ml_connector.store import catalog, records, windows
+from ml_connector.store.claims import claim
+from ml_connector.store.tables import worker
+
+WAITS_FOR_DIRECTORY = (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_INACTIVE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run works on which days; `automatic` when a sensor or schedule asked for it."""
+
+    run_id: str
+    days: tuple[date, ...]
+    automatic: bool
+
+
+def sign_in(engine: Engine, connection: Connection, run: Run) -> None:
+    """Note which process works on the run, so that a start after a power cut can tell dead runs from living ones."""
+    with engine.begin() as db:
+        db.execute(delete(worker).where(worker.c.run_id == run.run_id))
+        db.execute(
+            insert(worker).values(
+                run_id=run.run_id,
+                pid=os.getpid(),
+                started=started_at(os.getpid()),
+                host=socket.gethostname(),
+                connection=connection.name,
+                days={day.isoformat(): None for day in run.days},
+            )
+        )
+
+
+def started_at(pid: int) -> str:
+    """When a process started, in ticks since boot; "" when there is none (proc(5), field 22). A pid alone can come again."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else fields[18]
+
+
+def read(engine: Engine, home: Home, connection: Connection, client: QboClient, run: Run) -> Reading:
+    """Bring the changes of the run's days into landing."""
+    sign_in(engine, connection, run)
+    return Reader(connection, home, engine, client, run.run_id).read(run.days)
+
+
+def map_days(engine: Engine, connection: Connection, run: Run, procore: Callable[[], ProcoreClient]) -> Mapped:
+    """Decide every record of the run's days; Procore's lists are refreshed first when the copy is too old to plan by."""
+    with claim(engine, f"post:{connection.name}"):
+        sign_in(engine, connection, run)
+        with engine.begin() as db:
+            seen = windows.seen_marks(db, connection.name, run.days)
+            marks = {day.isoformat(): seen.get(day) for day in run.days}
+            db.execute(update(worker).where(worker.c.run_id == run.run_id).values(days=marks))
+        if _needs_catalog(engine, connection, run.days):
+            refresh_lists(engine, connection, procore())
+        return Mapper(connection, engine, lambda db: load_catalog(db, connection.name), run.run_id).map_days(run.days)
+
+
+def refresh_lists(engine: Engine, connection: Connection, client: ProcoreClient) -> Refreshed:
+    """Refresh the copy of Procore's lists for the projects that the published sheets name."""
+    with engine.connect() as db:
+        projects = procore_projects(db, connection.name)
+    return refresh_catalog(engine, connection, client, projects)
+
+
+def recheck_vendors(engine: Engine, connection: Connection) -> list[date]:
+    """Mark the days of records that wait for a vendor: Procore's directory is looked at again when they run."""
+    with engine.begin() as db:
+        return windows.wake(db, connection.name, WAITS_FOR_DIRECTORY, why="Procore's directory is looked at again")
+
+
+def _needs_catalog(engine: Engine, connection: Connection, days: Sequence[date]) -> bool:
+    with engine.connect() as db:
+        fetched = catalog.oldest(db, connection.name, "projects")
+        if fetched is not None and datetime.now(UTC) - fetched < timedelta(seconds=connection.timing.catalog_age):
+            return False
+        return bool(
+            records.to_map(db, connection.name, Entity.BILL, days, again_held=False, limit=1, after=0)
+        )
+
+
+def post(
+    engine: Engine, connection: Connection, run: Run, client: ProcoreClient, kinds: Sequence[str]
+) -> Mapping[str, Posted]:
+    """Post the given kinds of the run's days, and clear the days that are done.
+
+    A day that waits for Procore stays dirty until its time.
+    """
+    done: dict[str, Posted] = {}
+    with claim(engine, f"post:{connection.name}"):
+        poster = Poster(connection, engine, client, run.run_id, resend=not run.automatic)
+        if "vendors" in kinds:
+            done["vendors"] = poster.post_vendors(run.days)
+        if "direct_costs" in kinds:
+            done["direct_costs"] = poster.post_direct_costs(run.days)
+        with engine.begin() as db:
+            seen = _marks_of(engine, run)
+            windows.clear(db, connection.name, seen)
+            for posted in done.values():
+                for day, until in posted.waiting_days.items():
+                    windows.postpone(
+                        db, connection.name, day, not_before=until, reason="an answer of Procore is awaited"
+                    )
+    return done
+
+
+def _marks_of(engine: Engine, run: Run) -> dict[date, int]:
+    with engine.connect() as db:
+        days = db.scalar(select(worker.c.days).where(worker.c.run_id == run.run_id)) or {}
+    return {date.fromisoformat(day): mark for day, mark in days.items() if mark is not None}
+
+
+def keep_dirty(engine: Engine, connection: Connection, run: Run, error: TransientError) -> None:
+    """An outage ended the run: its days are run again when the vendor may be back."""
+    until = error.not_before or datetime.now(UTC) + timedelta(seconds=connection.timing.settle)
+    with engine.begin() as db:
+        for day in run.days:
+            windows.postpone(db, connection.name, day, not_before=until, reason=f"{error.vendor} did not answer")

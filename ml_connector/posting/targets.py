@@ -1,0 +1,122 @@
+"""What Procore should hold of a bill: direct costs with their lines, as bodies of Procore's sync actions. Pure.
+
+Origin ids are `qbo:<realm>:<type>:<id>:<project>`, always in full; a line's is its ordinal inside the record, since QBO
+gives lines new ids when a bill is edited.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from ml_connector.money import to_cents, total
+from ml_connector.qbo.models import Bill, Entity
+from ml_connector.store import exact_json
+from ml_connector.store.records import MappedLine
+
+TEXT_LIMIT = 4000
+CUT = " … [cut]"
+
+
+@dataclass(frozen=True)
+class DirectCost:
+    """A wanted direct cost. `header` and `lines` are rows of the sync actions; amounts are Decimal."""
+
+    origin_id: str
+    project_id: str
+    qbo_id: str
+    header: Mapping[str, Any]
+    lines: tuple[Mapping[str, Any], ...]
+    amount: Decimal
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The whole as stored in the ledger, money as text."""
+        return {"header": dict(self.header), "lines": [_as_text(line) for line in self.lines]}
+
+    @property
+    def body_hash(self) -> bytes:
+        """SHA-256 of the body."""
+        return hashlib.sha256(exact_json.dumps(self.body, sort_keys=True)).digest()
+
+    def numbered(self, number: str) -> "DirectCost":
+        """The same direct cost under another invoice number."""
+        return replace(self, header={**self.header, "invoice_number": number})
+
+
+def origin_of(realm: str, entity: Entity, qbo_id: str, target: str) -> str:
+    """The origin id of a target record (`target`: Procore project or commitment id)."""
+    return f"qbo:{realm}:{entity.lower()}:{qbo_id}:{target}"
+
+
+def vendor_origin(realm: str, qbo_id: str) -> str:
+    """The origin id of a vendor of Procore's company directory."""
+    return f"qbo:{realm}:vendor:{qbo_id}"
+
+
+def cut(text: str) -> str:
+    """`text` with at most 4000 characters, marked where it was cut; line breaks kept."""
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - len(CUT)] + CUT
+
+
+def number_of(bill: Bill) -> str:
+    """The invoice number: the vendor's, or one made of the QBO id when the bill has none."""
+    return bill.number or f"QBO-{bill.id}"
+
+
+def void_number(number: str, qbo_id: str) -> str:
+    """The number of a direct cost whose bill is gone, so that the true number is free for a replacement."""
+    return f"{number} (void {qbo_id})"
+
+
+def direct_costs(
+    bill: Bill, lines: Sequence[MappedLine], *, realm: str, vendor_id: int, status: str, numbers: Mapping[str, str]
+) -> list[DirectCost]:
+    """One direct cost a project for the lines mapped to it, in the order of the bill.
+
+    `numbers` are invoice numbers by origin id that earlier postings settled on; they are kept for good.
+    """
+    by_project: dict[str, list[MappedLine]] = {}
+    for line in lines:
+        if line.outcome == "posted":
+            by_project.setdefault(line.project_id, []).append(line)
+    notes = [bill.memo, *(line.description for line in lines if line.outcome == "text")]
+    description = cut("\n".join(note for note in notes if note))
+    made = []
+    for project_id, mine in by_project.items():
+        origin = origin_of(realm, bill.entity, bill.id, project_id)
+        header = {
+            "origin_id": origin,
+            "direct_cost_type": "invoice",
+            "status": status,
+            "vendor_id": vendor_id,
+            "invoice_number": numbers.get(origin) or number_of(bill),
+            "direct_cost_date": bill.txn_date.isoformat(),
+            "received_date": bill.txn_date.isoformat(),
+            "description": description,
+        }
+        rows = tuple(_line(origin, ordinal, line) for ordinal, line in enumerate(mine, start=1))
+        amount = total(line.amount for line in mine)
+        made.append(DirectCost(origin, project_id, bill.id, header, rows, amount))
+    return made
+
+
+def _line(origin: str, ordinal: int, line: MappedLine) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "origin_id": f"{origin}:{ordinal}",
+        "wbs_code_id": line.wbs_code_id,
+        "description": cut(line.description),
+        "amount": line.amount,
+        "extended_type": "manual",
+    }
+    if line.quantity is not None and line.unit_price is not None:
+        row["quantity"], row["unit_cost"] = line.quantity, line.unit_price
+        # Procore multiplies by itself; where its product would be another amount, the bill's amount is fixed.
+        if to_cents(line.quantity * line.unit_price) == line.amount:
+            row["extended_type"] = "calculated"
+    return row
+
+
+def _as_text(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, Decimal) else value for key, value in line.items()}

@@ -1,0 +1,89 @@
+"""What an answer of QBO shows of a record, in the terms of landing: content hash, window, facts to search by."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from ml_connector.errors import BadRecord
+from ml_connector.money import parse_amount
+from ml_connector.qbo.models import (
+    Entity,
+    Raw,
+    document_key,
+    is_deleted,
+    parse_date,
+    record_id,
+    sync_token,
+    updated_at,
+)
+from ml_connector.store import exact_json
+from ml_connector.store.landing import Sighting
+
+Fact = TypeVar("Fact")
+
+# QBO moves these with every save or posting although nothing that we use was edited (qbo-api 1, 8).
+UNIMPORTANT = {"MetaData", "SyncToken", "sparse", "domain", "V4IDPseudonym"}
+UNIMPORTANT_OF = {
+    Entity.VENDOR: {"Balance", "BillRate", "CostRate"},
+    Entity.ACCOUNT: {"CurrentBalance", "CurrentBalanceWithSubAccounts"},
+    Entity.CUSTOMER: {"Balance", "BalanceWithJobs"},
+    Entity.ITEM: {"QtyOnHand"},
+}
+
+
+def content_hash(entity: Entity, raw: Raw) -> bytes:
+    """SHA-256 of the content that matters, whatever the order of keys and the way numbers are written."""
+    skip = UNIMPORTANT | UNIMPORTANT_OF.get(entity, set())
+    kept = {key: _same_numbers(value) for key, value in raw.items() if key not in skip}
+    return hashlib.sha256(exact_json.dumps(kept, sort_keys=True)).digest()
+
+
+def _same_numbers(value: Any) -> Any:
+    # 900, 900.0 and 9E2 are one number; QBO writes all of them.
+    if isinstance(value, Mapping):
+        return {key: _same_numbers(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_same_numbers(entry) for entry in value]
+    if isinstance(value, Decimal):
+        return value.normalize() if value.is_finite() and value else Decimal(0)
+    return value
+
+
+def sighting(entity: Entity, raw: Raw, *, zone: ZoneInfo, start: date, server_time: datetime) -> Sighting:
+    """The sighting of one row of an answer that the server began at `server_time`.
+
+    Its day is the one of LastUpdatedTime in the company's zone, not before `start` and not after the answer. A field that
+    cannot be read leaves its fact empty: the record is landed as it is, and held when it is mapped. Raises BadRecord only
+    without an Id.
+    """
+    seen = server_time.astimezone(zone).date()
+    changed = _or_none(lambda: updated_at(raw))
+    day = seen if changed is None else min(changed.astimezone(zone).date(), seen)
+    vendor = raw.get("VendorRef")
+    return Sighting(
+        qbo_id=record_id(raw),
+        sync_token=_or_none(lambda: sync_token(raw)) or 0,
+        tombstone=is_deleted(raw),
+        content_hash=content_hash(entity, raw),
+        day=max(day, start),
+        txn_date=_or_none(lambda: parse_date(raw.get("TxnDate"), field="TxnDate")),
+        vendor_id=_storable(vendor.get("value")) if isinstance(vendor, Mapping) else None,
+        document=_storable(raw.get("DocNumber")),
+        total=_or_none(lambda: parse_amount(raw.get("TotalAmt"), field="TotalAmt")),
+        raw=raw,
+    )
+
+
+def _or_none(read: Callable[[], Fact]) -> Fact | None:
+    try:
+        return read()
+    except BadRecord:
+        return None
+
+
+def _storable(value: object) -> str | None:
+    # Postgres text takes neither NUL nor lone surrogates; the body keeps the true characters.
+    return None if value is None else document_key(str(value))
