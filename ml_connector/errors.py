@@ -1,13 +1,13 @@
 """The exceptions of ml-connector, named by what follows from them, and nothing else.
 
-    MlConnectorError
-    ├── SetupError            a person must change the installation; the text says what
-    ├── BadRecord             one record cannot be understood; it is held, the others go on
-    └── VendorError           a call to QBO or Procore did not give what was asked for
-        ├── PermanentError    asking again cannot help (4xx, broken promise of the protocol)
-        │   └── ReconnectNeeded   the grant is gone; a person must connect the company again
-        ├── TransientError    not processed, or only read: asking later can help
-        └── OutcomeUnknown    a write that may or may not have happened; look it up, never repeat it blindly
+MlConnectorError
+├── SetupError            a person must change the installation; the text says what
+├── BadRecord             one record cannot be understood; it is held, the others go on
+└── VendorError           a call to QBO or Procore did not give what was asked for
+    ├── PermanentError    asking again cannot help (4xx, broken promise of the protocol)
+    │   └── ReconnectNeeded   the grant is gone; a person must connect the company again
+    ├── TransientError    not processed, or only read: asking later can help
+    └── OutcomeUnknown    a write that may or may not have happened; look it up, never repeat it blindly
 """
 
 from datetime import datetime

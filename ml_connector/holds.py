@@ -28,6 +28,7 @@ class Reason(StrEnum):
     UNREADABLE = "UNREADABLE"
     UNSUPPORTED = "UNSUPPORTED"
     REFUSED = "REFUSED"
+    PERIOD_CLOSED = "PERIOD_CLOSED"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     PERMISSION = "PERMISSION"
 
@@ -88,6 +89,12 @@ REASONS: dict[Reason, ReasonFacts] = {
     ),
     Reason.REFUSED: ReasonFacts(
         Fixer.ACCOUNTING, "a corrected record in QBO, or a replay once Procore would take it", True, True
+    ),
+    Reason.PERIOD_CLOSED: ReasonFacts(
+        Fixer.PROJECT_CONTROLS,
+        "an earlier books_closed_to and a replay, or another date in QBO",
+        False,
+        False,
     ),
     Reason.OUTCOME_UNKNOWN: ReasonFacts(Fixer.NOBODY, "a look-up after the settle time", True, True),
     Reason.PERMISSION: ReasonFacts(

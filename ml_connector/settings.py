@@ -21,10 +21,11 @@ DATABASE_VARIABLE = "ML_CONNECTOR_DATABASE_URL"
 DAGSTER_DATABASE_VARIABLE = "ML_CONNECTOR_DAGSTER_URL"
 
 
-
 def _not_reserved(name: str) -> str:
     if "__" in name or name.endswith("_") or name == "unknown":
-        raise ValueError(f"{name!r} cannot be told apart in the names of webhook files: no `__`, `_` at the end, or `unknown`")
+        raise ValueError(
+            f"{name!r} cannot be told apart in the names of webhook files: no `__`, `_` at the end, or `unknown`"
+        )
     return name
 
 
@@ -78,6 +79,7 @@ class Policies(_Frozen):
     bad_line: Literal["hold", "send_good_lines"] = "hold"
     direct_cost_status: Literal["approved", "pending"] = "approved"
     overhead: Literal["exclude", "hold"] = "exclude"
+    books_closed_to: date | None = None  # changes dated up to here that are first seen from now on are held
 
 
 class Timing(_Frozen):
@@ -85,7 +87,9 @@ class Timing(_Frozen):
 
     overlap: int = Field(default=900, ge=0, le=86_400)  # CDC asks again for this much before its cursor
     settle: int = Field(default=120, ge=0)  # an unclear write is left alone for this long
-    catalog_age: int = Field(default=900, ge=0)  # a copy of Procore's lists older than this is refreshed before mapping
+    catalog_age: int = Field(
+        default=900, ge=0
+    )  # a copy of Procore's lists older than this is refreshed before mapping
 
 
 class Connection(_Frozen):
@@ -163,7 +167,9 @@ def load_connection(home: Home, name: str) -> Connection:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SetupError(f"there is no connection {name!r}: {path} is missing; `ml-connector init {name}` makes one") from None
+        raise SetupError(
+            f"there is no connection {name!r}: {path} is missing; `ml-connector init {name}` makes one"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SetupError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict):

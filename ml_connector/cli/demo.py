@@ -27,7 +27,7 @@ from ml_connector.cli.demo_firm import (
 )
 from ml_connector.cli.demo_verdict import Verdict, judge, posted_at
 from ml_connector.cli.services import Services, free_port, only_one, start_dagster, start_receiver
-from ml_connector.cli.site import Site, dagster_instance, open_site, prepare
+from ml_connector.cli.site import dagster_instance, open_site, prepare
 from ml_connector.errors import SetupError
 from ml_connector.reading import inbox
 from ml_connector.sandbox.demo import bookkeeper
@@ -96,7 +96,7 @@ def run_demo(*, once: bool, as_json: bool, home: Path | None, port: int) -> int:
             services = Services(site)
             try:
                 shown = _show(services, console, port, began)
-                print(json.dumps(shown.document(), indent=2)) if as_json else _print(shown)  # noqa: T201 the product
+                print(json.dumps(shown.document(), indent=2)) if as_json else _print(shown)
                 sys.stdout.flush()
                 if not once:
                     _stay(services, console, shown.url)
@@ -138,7 +138,10 @@ def _show(services: Services, console: Console, port: int, began: float) -> Show
     console.print("receiver, Dagster …")
     target = start_receiver(services, free_port())
     sandbox.control(
-        "qbo", "POST", "webhooks", {"target": target, "verifier_token": token, "batch_seconds": 1.0, "duplicates": 1}
+        "qbo",
+        "POST",
+        "webhooks",
+        {"target": target, "verifier_token": token, "batch_seconds": 1.0, "duplicates": 1},
     )
     url = start_dagster(services, free_port(port))
     console.print(f"Dagster UI: {url}")
@@ -188,7 +191,11 @@ def _work(services: Services, sandbox: Sandbox, firm: DemoFirm, console: Console
         try:
             done.update(
                 bookkeeper.enter(
-                    sandbox.qbo, authorization=lambda: header, demo=firm, pace=PACE_SECONDS, progress=lambda _: None
+                    sandbox.qbo,
+                    authorization=lambda: header,
+                    demo=firm,
+                    pace=PACE_SECONDS,
+                    progress=lambda _: None,
                 )
             )
         except (bookkeeper.EntryRefused, OSError) as error:
@@ -252,8 +259,8 @@ def _print(shown: Shown) -> None:
     for column in ("kind", "state", "records"):
         table.add_column(column, justify="right" if column == "records" else "left")
     for kind, states in sorted(shown.verdict.records.items()):
-        for state, count in sorted(states.items()):
-            table.add_row(kind, state, str(count))
+        for state, number in sorted(states.items()):
+            table.add_row(kind, state, str(number))
     for reason, count in shown.verdict.held_by_reason.most_common():
         table.add_row("", f"held: {reason}", str(count))
     console.print(table)
@@ -263,10 +270,10 @@ def _print(shown: Shown) -> None:
     money.add_row(*(f"{amount:,.2f}" for amount in shown.verdict.money.values()))
     console.print(money)
     spread = _spread(shown.latencies)
-    states = [run["status"] for run in shown.runs]
+    ended = [run["status"] for run in shown.runs]
     console.print(
         f"Calls: {shown.calls['qbo']} to QuickBooks, {shown.calls['procore']} to Procore. "
-        f"Runs: {len(states)}, {states.count('SUCCESS')} succeeded. "
+        f"Runs: {len(ended)}, {ended.count('SUCCESS')} succeeded. "
         f"From bill saved to posted: p50 {spread.get('p50', 0)} s, p95 {spread.get('p95', 0)} s. "
         f"The table stood after {shown.seconds:.0f} s."
     )

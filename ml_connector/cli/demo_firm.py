@@ -3,14 +3,13 @@
 import base64
 import json
 import secrets
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import yaml
 
+from ml_connector.cli import loopback
 from ml_connector.cli.site import Site
 from ml_connector.mapping.publishing import publish
 from ml_connector.orchestration.clients import vault_of
@@ -34,7 +33,7 @@ class Sandbox:
     def control(self, vendor: str, method: str, route: str, body: object = None) -> Any:
         """One call of a control interface."""
         base = self.qbo if vendor == "qbo" else self.procore
-        return _call(method, f"{base}/_control/{route}", body)
+        return loopback.call(method, f"{base}/_control/{route}", body)
 
     def live(self, vendor: str, kind: str) -> list[dict[str, Any]]:
         """Live records of a kind, raw."""
@@ -46,22 +45,6 @@ class Sandbox:
         """API calls of the connector so far, token calls left out."""
         answer = self.control(vendor, "GET", "calls")
         return int(answer["total"])
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Decimal):
-        return float(value)  # only amounts of two decimals travel here, and the sandbox reads them as written
-    raise TypeError(type(value).__name__)
-
-
-def _call(method: str, url: str, body: object, headers: Mapping[str, str] | None = None) -> Any:
-    data = None if body is None else json.dumps(body, default=_plain).encode()
-    request = urllib.request.Request(  # noqa: S310 loopback only
-        url, data, {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}, method=method
-    )
-    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
-        content = answer.read()
-    return json.loads(content, parse_float=Decimal) if content else None
 
 
 def load_firm(sandbox: Sandbox, firm: DemoFirm) -> None:
@@ -78,17 +61,12 @@ def bookkeeper_token(sandbox: Sandbox) -> str:
     """The Authorization header of the bookkeeper's own session."""
     client, secret, token = BOOKKEEPER
     basic = base64.b64encode(f"{client}:{secret}".encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 loopback only
+    answer = loopback.post_form(
         f"{sandbox.qbo}/oauth2/v1/tokens/bearer",
-        f"grant_type=refresh_token&refresh_token={token}".encode(),
-        {
-            "Authorization": f"Basic {basic}",
-            "Accept": "application/json",
-            "Content-Type": "application/x-www-form-urlencoded",
-        },
+        f"grant_type=refresh_token&refresh_token={token}",
+        {"Authorization": f"Basic {basic}"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return f"Bearer {json.loads(answer.read())['access_token']}"
+    return f"Bearer {answer['access_token']}"
 
 
 def make_connection(site: Site, sandbox: Sandbox, firm: DemoFirm) -> Connection:

@@ -43,14 +43,18 @@ def shown_state(row: Any) -> str:
     """The state for people: a record whose newest version changed nothing is still posted."""
     if row.state == "no-op" and row.posted:
         return "posted"
-    return SHOWN.get(row.state, row.state)
+    state = str(row.state)
+    return SHOWN.get(state, state)
 
 
 def judge(engine: Engine, sandbox: Sandbox, firm: DemoFirm) -> Verdict:
     """Compare what came of every demo record with what the data state."""
     verdict = Verdict()
     with engine.connect() as db:
-        rows = {(row.entity, row.qbo_id): row for row in db.execute(select(record).where(record.c.connection == NAME))}
+        rows = {
+            (row.entity, row.qbo_id): row
+            for row in db.execute(select(record).where(record.c.connection == NAME))
+        }
         reasons: dict[tuple[str, str], str] = {}
         for row in db.execute(select(hold).where(hold.c.connection == NAME).order_by(hold.c.ordinal)):
             reasons.setdefault((row.entity, row.qbo_id), row.reason)
@@ -66,14 +70,16 @@ def judge(engine: Engine, sandbox: Sandbox, firm: DemoFirm) -> Verdict:
             key = key_of(source)
             expected = firm.expectations.get(key)
             seen.add(key)
-            row = rows.get((entity, source["Id"]))
+            ours = rows.get((entity, source["Id"]))
             qbo += MONEY_KINDS.get(entity, 0) * Decimal(source["TotalAmt"])
-            if expected is None or row is None:
-                verdict.wrong.append(f"{entity} {key}: {'not in the demo data' if expected is None else 'never seen'}")
+            if expected is None or ours is None:
+                verdict.wrong.append(
+                    f"{entity} {key}: {'not in the demo data' if expected is None else 'never seen'}"
+                )
                 continue
             reason = reasons.get((entity, source["Id"]), "")
             mine = by_source[f"qbo:{firm.realm}:{entity.lower()}:{source['Id']}"]
-            _compare(verdict, expected, row, reason, mine, codes)
+            _compare(verdict, expected, ours, reason, mine, codes)
     verdict.wrong += [f"{key}: not in QuickBooks" for key in firm.expectations if key not in seen]
     _count(verdict, rows, reasons)
     _money(verdict, qbo, costs, rows)
@@ -114,7 +120,9 @@ def _lines(cost: Mapping[str, Any], codes: Mapping[int, str]) -> list[tuple[str,
     return sorted(lines)
 
 
-def _count(verdict: Verdict, rows: Mapping[tuple[str, str], Any], reasons: Mapping[tuple[str, str], str]) -> None:
+def _count(
+    verdict: Verdict, rows: Mapping[tuple[str, str], Any], reasons: Mapping[tuple[str, str], str]
+) -> None:
     for (entity, qbo_id), row in rows.items():
         verdict.records[entity][shown_state(row)] += 1
         if (entity, qbo_id) in reasons and row.state == "held":

@@ -12,14 +12,13 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
-from urllib.error import URLError
 
+from ml_connector.cli.loopback import answers
 from ml_connector.cli.site import Site, dagster_instance
 from ml_connector.errors import SetupError
 from ml_connector.orchestration.janitor import sweep
@@ -55,10 +54,8 @@ class Service:
                 break
             except subprocess.TimeoutExpired:
                 continue
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)  # run workers that outlive their code server
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
     def tail(self, lines: int = 15) -> str:
@@ -86,18 +83,21 @@ class Services:
         ready: Callable[[], bool],
         environment: Mapping[str, str] | None = None,
     ) -> Service:
-        """Start a process and wait until it is `ready`. Raises SetupError with the end of its log when it ends or is late."""
+        """Start a process and wait until it is `ready`.
+
+        Raises SetupError with the end of its log when it ends or is late.
+        """
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / f"{name}.log"
         with path.open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 our own commands
+            process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(environment or self.site.environment()),
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 one system call, no lock
             )
         service = Service(name, process, path)
         self.running.append(service)
@@ -145,15 +145,6 @@ def free_port(wanted: int = 0) -> int:
     raise SetupError("no port is free on the loopback interface")
 
 
-def answers(url: str) -> bool:
-    """Whether an address of our own answers at all."""
-    try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 loopback only
-            return True
-    except (URLError, OSError):
-        return False
-
-
 def start_dagster(services: Services, port: int) -> str:
     """Sweep dead runs, then start code server, webserver and daemon; returns the address of the UI."""
     site = services.site
@@ -178,7 +169,9 @@ def start_dagster(services: Services, port: int) -> str:
         [*python, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)],
         ready=lambda: answers(f"{url}/server_info"),
     )
-    services.start("daemon", [*python, "-m", "dagster._daemon", "run", "-w", str(workspace)], ready=lambda: True)
+    services.start(
+        "daemon", [*python, "-m", "dagster._daemon", "run", "-w", str(workspace)], ready=lambda: True
+    )
     return url
 
 
@@ -192,7 +185,9 @@ def start_receiver(services: Services, port: int) -> str:
 
     Its environment has no word of database, vault or Dagster: it must not be able to read them.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ML_CONNECTOR_", "DAGSTER_"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("ML_CONNECTOR_", "DAGSTER_"))
+    }
     services.start(
         "receiver",
         [

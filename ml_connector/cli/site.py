@@ -42,7 +42,11 @@ class Site:
     @property
     def dagster_url(self) -> str:
         """The address of Dagster's storage: the same database, always with the driver that Dagster ships."""
-        return make_url(self.database_url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+        return (
+            make_url(self.database_url)
+            .set(drivername="postgresql+psycopg2")
+            .render_as_string(hide_password=False)
+        )
 
     def environment(self) -> dict[str, str]:
         """What processes of this installation find in their environment."""

@@ -3,13 +3,14 @@
 New versions are mapped, and held ones again, since their cause may be gone; what is posted and unchanged is left alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Connection as Database
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row
 
 from ml_connector.errors import BadRecord
 from ml_connector.holds import Hold, Reason
@@ -38,12 +39,14 @@ from ml_connector.qbo.models import (
     parse_customer,
     parse_item,
     parse_vendor,
+    updated_at,
 )
 from ml_connector.settings import Connection
-from ml_connector.store import audit, cursor, landing, ledger, records
+from ml_connector.store import audit, cursor, landing, ledger, records, windows
 from ml_connector.store.records import Decision, MappedLine, State
 
 CHUNK = 500
+MAPPED = (Entity.VENDOR, Entity.BILL, Entity.VENDOR_CREDIT, Entity.BILL_PAYMENT)
 NOT_PUBLISHED = "mapping.csv was never published: run `ml-connector mapping publish`"
 
 
@@ -84,28 +87,72 @@ class Mapper:
     run_id: str
 
     def map_days(self, days: Sequence[date]) -> Mapped:
-        """Decide every record of `days` that is new or held. Never raises for one record: it is held instead."""
+        """Decide every record of `days` that is new or held. Never raises for one record: it is held instead.
+
+        A record of which nothing new can be said costs no write: neither a row nor an entry of the trail.
+        """
         done = Mapped()
         with self.engine.connect() as db:
             books = self._books(db)
-        for entity in (Entity.VENDOR, Entity.BILL, Entity.VENDOR_CREDIT, Entity.BILL_PAYMENT):
-            after = 0
-            while numbers := self._pending(entity, days, after):
-                with self.engine.begin() as db:
-                    decisions = self._decide(db, entity, numbers, books)
-                    records.save(db, self.connection.name, decisions, run_id=self.run_id)
-                    told = [_told(decision) for decision in decisions]
-                    audit.append(db, self.connection.name, told, run_id=self.run_id, actor="ml-connector")
-                for decision in decisions:
-                    done.count(decision)
-                after = numbers[-1]
+        for entity, numbers in self._pending(days):
+            with self.engine.begin() as db:
+                decisions = self._decide(db, entity, numbers, books)
+                self._store(db, entity, decisions, days)
+            for decision in decisions:
+                done.count(decision)
         return done
 
-    def _pending(self, entity: Entity, days: Sequence[date], after: int) -> list[int]:
+    def decisions(self, days: Sequence[date]) -> Iterator[Decision]:
+        """What `map_days` would decide now, without storing it."""
         with self.engine.connect() as db:
-            return records.to_map(
-                db, self.connection.name, entity, days, again_held=True, limit=CHUNK, after=after
-            )
+            books = self._books(db)
+            for entity, numbers in self._pending(days):
+                yield from self._decide(db, entity, numbers, books)
+
+    def _pending(self, days: Sequence[date]) -> Iterator[tuple[Entity, list[int]]]:
+        for entity in MAPPED:
+            after = 0
+            while True:
+                with self.engine.connect() as db:
+                    numbers = records.to_map(
+                        db, self.connection.name, entity, days, again_held=True, limit=CHUNK, after=after
+                    )
+                if not numbers:
+                    break
+                yield entity, numbers
+                after = numbers[-1]
+
+    def _store(self, db: Database, entity: Entity, decisions: Sequence[Decision], days: Sequence[date]) -> None:
+        name, ids = self.connection.name, [decision.qbo_id for decision in decisions]
+        before = records.known(db, name, entity, ids)
+        reasons = records.reasons_of(db, name, entity, ids)
+        same = records.unchanged(db, name, entity, decisions, before)
+        fresh = [decision for decision in decisions if decision.qbo_id not in same]
+        records.save(db, name, fresh, run_id=self.run_id)
+        self._wake_others(db, fresh, before, days)
+        told = [
+            entry
+            for decision in fresh
+            for entry in _told(decision, before.get(decision.qbo_id), reasons.get(decision.qbo_id, []))
+        ]
+        audit.append(db, name, told, run_id=self.run_id, actor="ml-connector")
+
+    def _wake_others(
+        self, db: Database, fresh: Sequence[Decision], before: Mapping[str, Row[Any]], days: Sequence[date]
+    ) -> None:
+        """A day that lost a waiting record to a later one may be clean by now; so may a duplicate of a changed bill."""
+        name = self.connection.name
+        changed = [row for row in map(before.get, [decision.qbo_id for decision in fresh]) if row is not None]
+        moved = {decision.qbo_id: decision.day for decision in fresh}
+        left = {
+            row.day
+            for row in changed
+            if row.day != moved[row.qbo_id] and row.state in (State.HELD, State.RETRYING)
+        }
+        windows.mark(db, name, left - set(days), reason="a waiting record was superseded")
+        causes = [_duplicate_of(row.qbo_id) for row in changed]
+        if causes:
+            windows.wake_causes(db, name, causes, why="the bill with the same number changed")
 
     def _books(self, db: Database) -> _Books:
         name = self.connection.name
@@ -121,7 +168,9 @@ class Mapper:
         versions = landing.by_number(db, self.connection.name, numbers)
         ids = [version.qbo_id for version in versions.values()]
         live = ledger.live_amounts(db, self.connection.name, entity, ids)
-        deciding = _Deciding(self.connection, books, live, self._twins(db, entity, versions.values()), db)
+        before = records.known(db, self.connection.name, entity, ids)
+        twins = self._twins(db, entity, list(versions.values()))
+        deciding = _Deciding(self.connection, books, live, before, twins, db)
         return [deciding.decide(versions[number]) for number in numbers]
 
     def _twins(
@@ -150,8 +199,24 @@ def _document(raw: Raw) -> tuple[str, str]:
     return vendor_id, document_key(str(raw.get("DocNumber") or ""))
 
 
-def _told(decision: Decision) -> audit.Entry:
-    return audit.Entry(
+def _duplicate_of(qbo_id: str) -> str:
+    return f"{Reason.POSSIBLE_DUPLICATE} bill {qbo_id}"
+
+
+def _told(decision: Decision, before: Row[Any] | None, reasons: Sequence[str]) -> Iterator[audit.Entry]:
+    if before is not None and before.state == State.HELD and decision.state is not State.HELD:
+        yield audit.Entry(
+            "released" if before.landing_number == decision.landing_number else "superseded",
+            decision.entity,
+            decision.qbo_id,
+            {
+                "from": sorted(set(reasons)),
+                "mapping": decision.mapping_version,
+                "projects": decision.projects_version,
+                "waited_since": before.since,
+            },
+        )
+    yield audit.Entry(
         "mapped",
         decision.entity,
         decision.qbo_id,
@@ -175,7 +240,8 @@ class _Deciding:
 
     connection: Connection
     books: _Books
-    live: dict[str, Decimal]
+    live: Mapping[str, Decimal]  # of records that Procore has, or may have, something of
+    before: Mapping[str, Row[Any]]
     twins: dict[tuple[str, str], list[landing.Twin]]
     db: Database
 
@@ -273,7 +339,7 @@ class _Deciding:
 
     def _duplicate(self, version: landing.Version, bill: Bill) -> list[Hold]:
         twins = [twin for twin in self.twins.get(_document(version.raw), []) if twin.qbo_id != version.qbo_id]
-        if not twins or self.live.get(version.qbo_id):
+        if not twins or version.qbo_id in self.live:
             return []
         taken = ledger.live_amounts(self.db, self.connection.name, version.entity, [twin.qbo_id for twin in twins])
         first = [twin for twin in twins if twin.qbo_id in taken or _entered(twin.qbo_id) < _entered(version.qbo_id)]
@@ -284,7 +350,7 @@ class _Deciding:
             f"the same vendor has another bill with this number, dated {other.txn_date} over {other.total} "
             f"(QBO id {other.qbo_id}). Correct the number in QBO, delete one, or decide that it is no duplicate."
         )
-        return [self._hold(Reason.POSSIBLE_DUPLICATE, sentence, f"POSSIBLE_DUPLICATE bill {other.qbo_id}", bill)]
+        return [self._hold(Reason.POSSIBLE_DUPLICATE, sentence, _duplicate_of(other.qbo_id), bill)]
 
     def _settle(
         self, version: landing.Version, bill: Bill, mapped: MappedBill, holds: list[Hold], amount: Decimal
@@ -299,7 +365,7 @@ class _Deciding:
         live = self.live.get(version.qbo_id, ZERO)
         if waits:
             state, posted, held = State.HELD, live, amount - excluded - live
-        elif good or live:
+        elif good or version.qbo_id in self.live:
             state, posted, held = State.PLANNED, ZERO, total(hold.amount for hold in line_holds)
         else:
             state, posted, held = (State.EXCLUDED if excluded else State.NO_OP), ZERO, ZERO
@@ -349,7 +415,25 @@ class _Deciding:
             projects_version=self.books.links.version,
             holds=holds,
             lines=lines,
+            closed_to=self._closed_to(version),
         )
+
+    def _closed_to(self, version: landing.Version) -> date | None:
+        """The close of the books that this version meets: the one in force when it was seen first.
+
+        None for what the first load or a backfill brings: versions from before go-live.
+        """
+        row = self.before.get(version.qbo_id)
+        if row is not None and row.landing_number == version.number:
+            closed_to: date | None = row.closed_to
+            return closed_to
+        try:
+            changed = updated_at(version.raw)
+        except BadRecord:
+            return None
+        live_since = self.books.went_live
+        late = changed is not None and live_since is not None and changed > live_since
+        return self.connection.policies.books_closed_to if late else None
 
 
 def _entered(qbo_id: str) -> tuple[int, str]:

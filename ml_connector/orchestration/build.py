@@ -48,7 +48,9 @@ def build_definitions(
         catalog_jobs.append(refresh)
         schedules += [poll_schedule(connection), catalog_schedule(connection)]
     sensors = (
-        [inbox_sensor(connections, home, sync_jobs), dirty_windows_sensor(connections, post_jobs)] if connections else []
+        [inbox_sensor(connections, home, sync_jobs), dirty_windows_sensor(connections, post_jobs)]
+        if connections
+        else []
     )
     return dg.Definitions(
         assets=assets,

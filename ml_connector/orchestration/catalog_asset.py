@@ -1,4 +1,4 @@
-"""The stored copy of Procore's lists as an asset; not part of the day's job, since an unchanged window costs Procore nothing."""
+"""The stored copy of Procore's lists as an asset, apart from the day's job: an unchanged window costs Procore nothing."""
 
 import dagster as dg
 
@@ -26,7 +26,7 @@ def catalog_asset(connection: Connection) -> dg.AssetsDefinition:
         client = procore.client(current, engine)
         refreshed = work.refresh_lists(engine, current, client)
         woken = {*refreshed.woken, *work.recheck_vendors(engine, current)}
-        context.log.info(f"Procore's lists {'changed' if refreshed.changed else 'are as they were'}")
+        context.log.info("Procore's lists %s", "changed" if refreshed.changed else "are as they were")
         return dg.MaterializeResult(
             asset_key=names.key(connection.name, "procore", "catalog"),
             metadata={

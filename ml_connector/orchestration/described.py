@@ -26,7 +26,11 @@ DESCRIPTIONS = {
     "procore/direct_costs": "Direct costs in Procore made from bills; each is settled only when its total is the bill's.",
     "procore/catalog": "The stored copy of Procore's projects and budget codes, with its age.",
 }
-KINDS = {"qbo": {"quickbooks", "postgres"}, "mapped": {"python", "postgres"}, "procore": {"procore", "postgres"}}
+KINDS = {
+    "qbo": {"quickbooks", "postgres"},
+    "mapped": {"python", "postgres"},
+    "procore": {"procore", "postgres"},
+}
 GROUPS = {"qbo": "1_read", "mapped": "2_map", "procore": "3_post"}
 
 

@@ -15,7 +15,9 @@ from ml_connector.orchestration.work import started_at
 from ml_connector.store import windows
 from ml_connector.store.tables import worker
 
-BEGUN = [status for status in IN_FLIGHT if status is not dg.DagsterRunStatus.QUEUED] + [dg.DagsterRunStatus.CANCELING]
+BEGUN = [status for status in IN_FLIGHT if status is not dg.DagsterRunStatus.QUEUED] + [
+    dg.DagsterRunStatus.CANCELING
+]
 
 
 def sweep(instance: dg.DagsterInstance, engine: Engine) -> list[str]:
@@ -31,7 +33,9 @@ def sweep(instance: dg.DagsterInstance, engine: Engine) -> list[str]:
             row = db.execute(select(worker).where(worker.c.run_id == run.run_id)).one_or_none()
             if row is not None and (row.host != socket.gethostname() or started_at(row.pid) == row.started):
                 continue
-            instance.report_run_failed(run, "Its worker process is gone: the machine or everything on it was stopped.")
+            instance.report_run_failed(
+                run, "Its worker process is gone: the machine or everything on it was stopped."
+            )
             dead.append(run.run_id)
             if row is not None:
                 days: Sequence[date] = [date.fromisoformat(day) for day in row.days]

@@ -22,7 +22,10 @@ def map_assets(connection: Connection, partitions: dg.PartitionsDefinition[str])
         specs=[
             spec(connection, "mapped", "vendors", deps=[("qbo", "vendors")]),
             spec(
-                connection, "mapped", "bill_lines", deps=[("qbo", "bills"), ("qbo", "vendor_credits"), ("qbo", "reference")]
+                connection,
+                "mapped",
+                "bill_lines",
+                deps=[("qbo", "bills"), ("qbo", "vendor_credits"), ("qbo", "reference")],
             ),
             spec(connection, "mapped", "payments", deps=[("qbo", "bill_payments")]),
         ],

@@ -1,8 +1,10 @@
-"""Names and tags of the Dagster half, in one place: asset keys, jobs, schedules, tags. They are stable: history hangs on them."""
+"""Names and tags of the Dagster half: asset keys, jobs, tags. They are stable, since history hangs on them."""
 
 from collections.abc import Sequence
 
-AUTOMATIC_TAG = "ml_connector/automatic"  # runs asked for by a sensor or schedule; any other run is a replay by a person
+AUTOMATIC_TAG = (
+    "ml_connector/automatic"  # runs asked for by a sensor or schedule; any other run is a replay by a person
+)
 CONNECTION_TAG = "ml_connector/connection"
 DAYS_TAG = "ml_connector/days"  # "2026-03-01" or "2026-03-01...2026-03-31"
 PRIORITY_TAG = "dagster/priority"

@@ -1,4 +1,4 @@
-"""The assets of what Procore holds. A day with a refused record, or one that waits for Procore, turns FAILED; the others green.
+"""The assets of what Procore holds. A day with a refused or a waiting record turns FAILED, the others green.
 
 This is the last step of a run, so a range run can mark each clean day by itself and fail only the bad ones.
 """
@@ -23,7 +23,9 @@ def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
         name=f"{connection.name}__post_differences",
         specs=[
             spec(connection, "procore", "vendors", deps=[("mapped", "vendors")]),
-            spec(connection, "procore", "direct_costs", deps=[("mapped", "bill_lines"), ("procore", "vendors")]),
+            spec(
+                connection, "procore", "direct_costs", deps=[("mapped", "bill_lines"), ("procore", "vendors")]
+            ),
         ],
         check_specs=[
             dg.AssetCheckSpec(
@@ -69,7 +71,8 @@ def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
                     )
                 if not bad:
                     yield dg.MaterializeResult(
-                        asset_key=key, metadata=reports.of_posting(db, current, run.days, name, posted, client)
+                        asset_key=key,
+                        metadata=reports.of_posting(db, current, run.days, name, posted, client),
                     )
                     continue
                 for day in run.days:
@@ -85,7 +88,9 @@ def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
         if troubles:
             raise dg.Failure(
                 description=reports.failure_sentence(troubles),
-                metadata={"problems": dg.MetadataValue.md("\n".join(f"- {trouble}" for trouble in troubles[:20]))},
+                metadata={
+                    "problems": dg.MetadataValue.md("\n".join(f"- {trouble}" for trouble in troubles[:20]))
+                },
                 allow_retries=False,
             )
 

@@ -1,8 +1,8 @@
-"""What a run leaves in Dagster: counts, money as text, links, and a table of the first holds. Never more than a few records."""
+"""What a run leaves in Dagster: counts, money as text, links, and a table of the first holds, never all of them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from sqlalchemy import Connection as Database
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ml_connector.procore.client import ProcoreClient
     from ml_connector.qbo.client import QboClient
 
-Metadata = dict[str, dg.MetadataValue[object]]
+Metadata = dict[str, dg.MetadataValue[Any]]
 FIRST = 20
 ENTITIES_OF = {
     "vendors": [Entity.VENDOR],
@@ -57,12 +57,19 @@ def read_sentence(reading: Reading) -> str:
 
 def map_sentence(mapped: Mapped) -> str:
     """What mapping did, for the run's log: counts only."""
-    states = ", ".join(f"{count} {entity} {state}" for (entity, state), count in sorted(mapped.states.items()))
+    states = ", ".join(
+        f"{count} {entity} {state}" for (entity, state), count in sorted(mapped.states.items())
+    )
     return f"Mapped: {states or 'nothing new'}"
 
 
 def of_reading(
-    db: Database, connection: Connection, days: Sequence[date], name: str, reading: Reading, client: "QboClient"
+    db: Database,
+    connection: Connection,
+    days: Sequence[date],
+    name: str,
+    reading: Reading,
+    client: "QboClient",
 ) -> Metadata:
     """Metadata of a `qbo/*` asset."""
     entities = ENTITIES_OF[name]
@@ -86,11 +93,18 @@ def of_mapping(db: Database, connection: Connection, days: Sequence[date], name:
 
 
 def of_posting(
-    db: Database, connection: Connection, days: Sequence[date], name: str, posted: Posted, client: "ProcoreClient"
+    db: Database,
+    connection: Connection,
+    days: Sequence[date],
+    name: str,
+    posted: Posted,
+    client: "ProcoreClient",
 ) -> Metadata:
     """Metadata of a `procore/*` asset."""
     now = {
-        str(state): count for (entity, state), count in sorted(posted.outcomes.items()) if entity in ENTITIES_OF[name]
+        str(state): count
+        for (entity, state), count in sorted(posted.outcomes.items())
+        if entity in ENTITIES_OF[name]
     }
     return {
         **_states(db, connection, days, name),
@@ -125,11 +139,13 @@ def _states(db: Database, connection: Connection, days: Sequence[date], name: st
     }
     if holds:
         metadata["first_holds"] = _hold_table(connection, holds)
-        metadata["first_hold_in_qbo"] = dg.MetadataValue.url(qbo_link(connection, holds[0].entity, holds[0].qbo_id))
+        metadata["first_hold_in_qbo"] = dg.MetadataValue.url(
+            qbo_link(connection, holds[0].entity, holds[0].qbo_id)
+        )
     return metadata
 
 
-def _hold_table(connection: Connection, holds: Sequence[HeldRecord]) -> dg.MetadataValue[object]:
+def _hold_table(connection: Connection, holds: Sequence[HeldRecord]) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.table(
         [
             dg.TableRecord(

@@ -22,9 +22,7 @@ IN_FLIGHT = [
 EVERY_SECONDS = 5
 
 
-def inbox_sensor(
-    connections: Sequence[Connection], home: Home, jobs: Jobs
-) -> dg.SensorDefinition:
+def inbox_sensor(connections: Sequence[Connection], home: Home, jobs: Jobs) -> dg.SensorDefinition:
     """Webhook files: each is a hint that the open window changed. At most one run a connection waits to start."""
 
     @dg.sensor(
@@ -51,9 +49,7 @@ def inbox_sensor(
     return webhook_inbox
 
 
-def dirty_windows_sensor(
-    connections: Sequence[Connection], jobs: Jobs
-) -> dg.SensorDefinition:
+def dirty_windows_sensor(connections: Sequence[Connection], jobs: Jobs) -> dg.SensorDefinition:
     """Every window with work left gets a run, open or closed, with nobody acting."""
 
     @dg.sensor(
@@ -73,7 +69,9 @@ def dirty_windows_sensor(
             )
             tags = [record.dagster_run.tags.get(names.DAYS_TAG, "") for record in in_flight]
             today = datetime.now(connection.zone).date()
-            for first, last in take_ready(connection.name, busy=busy_days([t for t in tags if t]), today=today):
+            for first, last in take_ready(
+                connection.name, busy=busy_days([t for t in tags if t]), today=today
+            ):
                 asked = True
                 yield post_request(connection, first.isoformat(), last.isoformat())
         if not asked:

@@ -41,7 +41,8 @@ def waits_for_procore(connection: str) -> bool:
 
 def pause(attempts: int) -> timedelta:
     """How long a window is left alone after it was asked for, in case the run dies: doubling up to an hour."""
-    return min(FIRST_PAUSE * 2 ** min(attempts, 10), LONGEST_PAUSE)
+    doubled: timedelta = FIRST_PAUSE * 2 ** min(attempts, 10)
+    return min(doubled, LONGEST_PAUSE)
 
 
 def take_ready(connection: str, *, busy: frozenset[date], today: date) -> list[tuple[date, date]]:
@@ -54,7 +55,9 @@ def take_ready(connection: str, *, busy: frozenset[date], today: date) -> list[t
         ready = [
             window
             for window in windows.dirty(db, connection)
-            if window.day not in busy and window.day <= today and (window.not_before is None or window.not_before <= now)
+            if window.day not in busy
+            and window.day <= today
+            and (window.not_before is None or window.not_before <= now)
         ]
         for window in ready:
             windows.begin(db, connection, {window.day: window.mark}, not_before=now + pause(window.attempts))

@@ -68,7 +68,9 @@ def read(engine: Engine, home: Home, connection: Connection, client: QboClient, 
     return Reader(connection, home, engine, client, run.run_id).read(run.days)
 
 
-def map_days(engine: Engine, connection: Connection, run: Run, procore: Callable[[], ProcoreClient]) -> Mapped:
+def map_days(
+    engine: Engine, connection: Connection, run: Run, procore: Callable[[], ProcoreClient]
+) -> Mapped:
     """Decide every record of the run's days; Procore's lists are refreshed first when the copy is too old to plan by."""
     with claim(engine, f"post:{connection.name}"):
         sign_in(engine, connection, run)
@@ -78,7 +80,9 @@ def map_days(engine: Engine, connection: Connection, run: Run, procore: Callable
             db.execute(update(worker).where(worker.c.run_id == run.run_id).values(days=marks))
         if _needs_catalog(engine, connection, run.days):
             refresh_lists(engine, connection, procore())
-        return Mapper(connection, engine, lambda db: load_catalog(db, connection.name), run.run_id).map_days(run.days)
+        return Mapper(connection, engine, lambda db: load_catalog(db, connection.name), run.run_id).map_days(
+            run.days
+        )
 
 
 def refresh_lists(engine: Engine, connection: Connection, client: ProcoreClient) -> Refreshed:
@@ -91,13 +95,17 @@ def refresh_lists(engine: Engine, connection: Connection, client: ProcoreClient)
 def recheck_vendors(engine: Engine, connection: Connection) -> list[date]:
     """Mark the days of records that wait for a vendor: Procore's directory is looked at again when they run."""
     with engine.begin() as db:
-        return windows.wake(db, connection.name, WAITS_FOR_DIRECTORY, why="Procore's directory is looked at again")
+        return windows.wake(
+            db, connection.name, WAITS_FOR_DIRECTORY, why="Procore's directory is looked at again"
+        )
 
 
 def _needs_catalog(engine: Engine, connection: Connection, days: Sequence[date]) -> bool:
     with engine.connect() as db:
         fetched = catalog.oldest(db, connection.name, "projects")
-        if fetched is not None and datetime.now(UTC) - fetched < timedelta(seconds=connection.timing.catalog_age):
+        if fetched is not None and datetime.now(UTC) - fetched < timedelta(
+            seconds=connection.timing.catalog_age
+        ):
             return False
         return bool(
             records.to_map(db, connection.name, Entity.BILL, days, again_held=False, limit=1, after=0)
@@ -140,4 +148,6 @@ def keep_dirty(engine: Engine, connection: Connection, run: Run, error: Transien
     until = error.not_before or datetime.now(UTC) + timedelta(seconds=connection.timing.settle)
     with engine.begin() as db:
         for day in run.days:
-            windows.postpone(db, connection.name, day, not_before=until, reason=f"{error.vendor} did not answer")
+            windows.postpone(
+                db, connection.name, day, not_before=until, reason=f"{error.vendor} did not answer"
+            )

@@ -4,10 +4,9 @@ A draft has no effect on job cost (procore-api 6), so a crash or a refused line 
 Procore's figures. A record is settled only when all its lines are confirmed and `grand_total` equals its share of the bill.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection as Database
@@ -15,80 +14,20 @@ from sqlalchemy import Engine, Row
 
 from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
-from ml_connector.holds import Hold, Reason
-from ml_connector.money import ZERO, parse_amount
+from ml_connector.money import parse_amount
+from ml_connector.posting.bill_work import Work
 from ml_connector.posting.targets import DirectCost, void_number
 from ml_connector.procore.client import Accepted, Outcome, ProcoreClient, Refused
-from ml_connector.qbo.models import Entity
 from ml_connector.settings import Connection
 from ml_connector.store import audit, ledger
-from ml_connector.store.ledger import Intent, Kind
+from ml_connector.store.ledger import Fate, Intent, Kind
+from ml_connector.transport.call import CallRefused
 
 SYNC_ROWS = 1000
+COUNTING = (Fate.CONFIRMED, Fate.SENDING, Fate.UNKNOWN)  # states in which a record with a Procore id may count
 
 Entry = TypeVar("Entry")
-
-
-@dataclass
-class Work:
-    """One bill's targets on their way: what is wanted, what is live and must go, and how it ended."""
-
-    entity: Entity
-    qbo_id: str
-    words: str  # how sentences name the bill
-    landing_number: int
-    sync_token: int
-    wanted: list[DirectCost]
-    surplus: list[Row[Any]]  # ledger rows of targets that must lose their effect
-    known: Mapping[str, Row[Any]]  # ledger rows of the wanted ones, by origin id
-    holds: list[Hold] = field(default_factory=list)
-    wait_until: datetime | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether nothing has gone wrong so far."""
-        return not self.holds and self.wait_until is None
-
-    def refuse(self, text: str) -> None:
-        """Hold the whole bill: Procore said no to a part of it."""
-        if any(hold.reason is Reason.REFUSED for hold in self.holds):
-            return
-        sentence = f"{self.words}: Procore refused it: {text}. Correct it in QBO, or in Procore and replay."
-        self.holds.append(Hold(Reason.REFUSED, sentence, f"REFUSED {text}"[:200], ZERO))
-
-    def forbid(self, text: str, path: str) -> None:
-        """Hold the whole bill: we may not write there."""
-        if not self.holds:
-            sentence = (
-                f"{self.words}: Procore does not let ml-connector write there ({text}). Give the service account "
-                "the project and its Direct Costs tool, then replay."
-            )
-            self.holds.append(Hold(Reason.PERMISSION, sentence, f"PERMISSION {path}", ZERO))
-
-    def wait(self, until: datetime) -> None:
-        """The outcome of a part is unknown: leave the bill alone until then."""
-        self.wait_until = until if self.wait_until is None else max(self.wait_until, until)
-
-    def is_live(self, cost: DirectCost) -> bool:
-        """Whether an earlier version of this target counts in Procore."""
-        row = self.known.get(cost.origin_id)
-        return row is not None and row.confirmed_hash is not None
-
-    def newest(self, cost: DirectCost) -> DirectCost:
-        """The target of `cost` as it is wanted now."""
-        return next(entry for entry in self.wanted if entry.origin_id == cost.origin_id)
-
-    def renumber(self, cost: DirectCost, fields: Collection[str]) -> bool:
-        """Where numbers are unique over the company, a bill's second record carries `-2` and keeps it for good.
-
-        Returns whether the refusal was about the number and another one is worth a try.
-        """
-        place = [entry.origin_id for entry in self.wanted].index(cost.origin_id)
-        number, suffix = str(cost.header["invoice_number"]), f"-{place + 1}"
-        if "invoice_number" not in fields or place == 0 or number.endswith(suffix):
-            return False
-        self.wanted[place] = cost.numbered(number + suffix)
-        return True
+Sent = tuple[Work, DirectCost | None, Mapping[str, Any]]  # a row of a sync action, and what it belongs to
 
 
 @dataclass
@@ -102,6 +41,7 @@ class DirectCostDesk:
     settled_at: Callable[[], datetime]  # when a write that is unclear now may be looked at again
     _header_ids: dict[str, int] = field(default_factory=dict)
     _line_ids: dict[str, dict[str, int]] = field(default_factory=dict)
+    _drafts: set[str] = field(default_factory=set)  # origin ids of records that surely do not count
 
     def write(self, works: Sequence[Work]) -> None:
         """Bring Procore to what `works` want; each ends held, waiting, or confirmed in the ledger.
@@ -109,17 +49,18 @@ class DirectCostDesk:
         Calls are made a project at a time with up to 1000 rows each. A refusal or an outage ends only the works
         concerned, which then say so; ReconnectNeeded is raised, since no other work could go on.
         """
-        self._header_ids.clear()
-        self._line_ids.clear()
-        self._intend([(work, cost) for work in works for cost in work.wanted])
+        for kept in (self._header_ids, self._line_ids, self._drafts):
+            kept.clear()
+        self._intend([(work, cost) for work in works for cost in work.todo])
         crashpoint("K5")
         self._take_back(works)
         self._draft_headers(works)
         self._send_lines(works)
         self._drop_surplus_lines(works)
         self._final_headers(works)
-        self._silence([work for work in works if work.holds])
-        self._doubt([work for work in works if work.wait_until is not None and not work.holds])
+        self._silence([work for work in works if work.holds and work.wait_until is None])
+        # A bill with a part in doubt is tried again as a whole, refused parts included.
+        self._doubt([work for work in works if work.wait_until is not None])
 
     # -- intent, and what became of it ------------------------------------------------------------------------------
 
@@ -135,104 +76,116 @@ class DirectCostDesk:
                 sync_token=work.sync_token,
                 wanted=cost.body,
                 wanted_hash=cost.body_hash,
-                number=cost.header["invoice_number"],
+                number=cost.number,
+                suffix=cost.suffix,
+                line_origins=cost.line_origins,
             )
             for work, cost in costs
         ]
         with self.engine.begin() as db:
             ledger.intend(db, self.connection.name, intents, run_id=self.run_id)
-            self._tell(
-                db,
-                [
-                    audit.Entry(
-                        "sent",
-                        intent.entity,
-                        intent.qbo_id,
-                        {
-                            "origin_id": intent.origin_id,
-                            "body": intent.wanted_hash.hex()[:16],
-                            "number": intent.number,
-                            "version": intent.landing_number,
-                        },
-                    )
-                    for intent in intents
-                ],
-            )
+            self._tell(db, [_sent(intent) for intent in intents])
 
     def _tell(self, db: Database, entries: Sequence[audit.Entry]) -> None:
         audit.append(db, self.connection.name, entries, run_id=self.run_id, actor="ml-connector")
 
-    def _sync(self, path: str, rows: Sequence[tuple[Work, Mapping[str, Any]]]) -> dict[str, Outcome]:
-        """Outcomes by origin id; rows whose works were told of trouble with the whole call are absent."""
+    def _sync(self, path: str, rows: Sequence[Sent], *, key: str = "origin_id") -> dict[str, Outcome]:
+        """Outcomes by `key` as text; rows whose works were told of trouble with the whole call are absent."""
         if not rows:
             return {}
+        updates = [row for _, _, row in rows]
         try:
-            answer = self.client.sync(path, {}, [row for _, row in rows])
+            answer = self.client.sync(path, {}, updates)
         except ReconnectNeeded:
             raise
         except (OutcomeUnknown, TransientError) as error:
-            for work, _ in rows:
+            for work, _, _ in rows:
                 work.wait(self._again(error))
             return {}
         except PermanentError as error:
-            return self._blame(path, rows, error)
-        return answer.settle([row for _, row in rows])
+            return self._blame(path, rows, error, key=key)
+        return answer.settle(updates, key=key)
 
-    def _blame(
-        self, path: str, rows: Sequence[tuple[Work, Mapping[str, Any]]], error: PermanentError
-    ) -> dict[str, Outcome]:
+    def _blame(self, path: str, rows: Sequence[Sent], error: PermanentError, *, key: str) -> dict[str, Outcome]:
         """A whole call was refused: find the rows that are to blame by halves, so that the others go through."""
         if error.status in (401, 403, 404):
-            for work, _ in rows:
-                work.forbid(str(error), path)
+            for work, _, _ in rows:
+                work.forbid(_words_of(error), path)
             return {}
         if len(rows) == 1:
-            rows[0][0].refuse(error.body[:300] or str(error))
+            work, cost, _ = rows[0]
+            work.refuse(_words_of(error), cost)
             return {}
         middle = len(rows) // 2
-        return {**self._sync(path, rows[:middle]), **self._sync(path, rows[middle:])}
+        return {
+            **self._sync(path, rows[:middle], key=key),
+            **self._sync(path, rows[middle:], key=key),
+        }
 
     def _again(self, error: OutcomeUnknown | TransientError) -> datetime:
         settled = self.settled_at()
         later = error.not_before if isinstance(error, TransientError) else None
         return settled if later is None else max(settled, later)
 
-    def _not_accepted(self, work: Work, outcome: Outcome) -> None:
+    def _not_accepted(self, work: Work, cost: DirectCost | None, outcome: Outcome, *, what: str = "") -> None:
         if isinstance(outcome, Refused):
-            work.refuse(outcome.text)
-        else:  # in neither list of the answer
+            work.refuse(f"{what}{outcome.text}", cost)
+        else:  # in neither list of the answer, or in both
             work.wait(self.settled_at())
 
-    # -- headers ----------------------------------------------------------------------------------------------------
+    # -- what must go -----------------------------------------------------------------------------------------------
 
     def _take_back(self, works: Sequence[Work]) -> None:
         """Targets whose bill is gone or has left the project: to draft, their number marked so that it is free again."""
         for project, group in _by([(work, row) for work in works for row in work.surplus], _project_of_row):
-            updates = [
-                (work, {"id": row.procore_id, "status": "draft", "invoice_number": void_number(row.number, row.qbo_id)})
+            there = {row.origin_id: self._look_up(work, row) for work, row in group}
+            updates: list[Sent] = [
+                (
+                    work,
+                    None,
+                    {
+                        "id": there[row.origin_id],
+                        "status": "draft",
+                        "invoice_number": void_number(row.number, row.qbo_id),
+                    },
+                )
                 for work, row in group
+                if there[row.origin_id] is not None
             ]
-            outcomes = self._sync_by_id(headers_path(project), updates)
+            outcomes = self._sync(headers_path(project), updates, key="id")
             with self.engine.begin() as db:
                 told = []
                 for work, row in group:
-                    outcome = outcomes.get(row.procore_id)
-                    if isinstance(outcome, Accepted):
+                    outcome = outcomes.get(str(there[row.origin_id]))
+                    if _is_gone(there[row.origin_id], outcome) and work.open:
                         ledger.remove(db, self.connection.name, row.origin_id)
-                        told.append(
-                            audit.Entry(
-                                "reversed",
-                                work.entity,
-                                work.qbo_id,
-                                {"origin_id": row.origin_id, "amount": row.amount},
-                            )
-                        )
+                        told.append(_reversed(work, row))
                     elif outcome is not None:
-                        self._not_accepted(work, outcome)
+                        self._not_accepted(work, None, outcome)
                 self._tell(db, told)
 
+    def _look_up(self, work: Work, row: Row[Any]) -> int | None:
+        """The Procore id of a record that must go; None when it is not there, or when that cannot be told by now."""
+        if row.procore_id is not None or row.state not in (Fate.SENDING, Fate.UNKNOWN):
+            return None if row.procore_id is None else int(row.procore_id)
+        path = f"/rest/v1.1/projects/{row.project_id}/direct_costs"
+        try:
+            found = self.client.rows(path, {"filters[origin_id]": row.origin_id})
+        except (OutcomeUnknown, TransientError) as error:
+            work.wait(self._again(error))
+            return None
+        except ReconnectNeeded:
+            raise
+        except PermanentError as error:
+            work.forbid(_words_of(error), path)
+            return None
+        ids = [int(cost["id"]) for cost in found if cost.get("origin_id") == row.origin_id]
+        return ids[0] if ids else None
+
+    # -- headers ----------------------------------------------------------------------------------------------------
+
     def _draft_headers(self, works: Sequence[Work]) -> None:
-        costs = [(work, cost) for work in works if work.open for cost in work.wanted if not work.is_live(cost)]
+        costs = [(work, cost) for work in works if work.open for cost in work.todo if not work.is_live(cost)]
         taken = self._sync_drafts(costs)
         if taken:
             self._intend(taken)
@@ -242,25 +195,28 @@ class DirectCostDesk:
         """Returns those to be sent again under a number of their own."""
         again: list[tuple[Work, DirectCost]] = []
         for project, group in _by(costs, _project_of_cost):
-            rows = [(work, {**cost.header, "status": "draft"}) for work, cost in group]
-            outcomes = self._sync(headers_path(project), rows)
+            outcomes = self._sync(
+                headers_path(project), [(work, cost, {**cost.header, "status": "draft"}) for work, cost in group]
+            )
             crashpoint("K7")
             with self.engine.begin() as db:
                 for work, cost in group:
                     outcome = outcomes.get(cost.origin_id)
                     if isinstance(outcome, Accepted):
                         self._header_ids[cost.origin_id] = int(outcome.entity["id"])
+                        self._drafts.add(cost.origin_id)
                         ledger.found(db, self.connection.name, cost.origin_id, int(outcome.entity["id"]))
-                    elif isinstance(outcome, Refused) and work.renumber(cost, outcome.fields):
+                    elif isinstance(outcome, Refused) and work.renumber(cost, outcome, self._header_ids):
                         again.append((work, work.newest(cost)))
                     elif outcome is not None:
-                        self._not_accepted(work, outcome)
+                        self._not_accepted(work, cost, outcome)
         return again
 
     def _final_headers(self, works: Sequence[Work]) -> None:
-        costs = [(work, cost) for work in works if work.open for cost in work.wanted]
+        costs = [(work, cost) for work in works if work.open for cost in work.todo]
         for project, group in _by(costs, _project_of_cost):
-            outcomes = self._sync(headers_path(project), [(work, cost.header) for work, cost in group])
+            self._drafts.difference_update(cost.origin_id for _, cost in group)
+            outcomes = self._sync(headers_path(project), [(work, cost, cost.header) for work, cost in group])
             crashpoint("K14")
             with self.engine.begin() as db:
                 told: list[audit.Entry] = []
@@ -269,7 +225,7 @@ class DirectCostDesk:
                     if isinstance(outcome, Accepted):
                         told.extend(self._close(db, work, cost, outcome.entity))
                     elif outcome is not None:
-                        self._not_accepted(work, outcome)
+                        self._not_accepted(work, cost, outcome)
                 self._tell(db, told)
             crashpoint("K8")
 
@@ -277,10 +233,10 @@ class DirectCostDesk:
         try:
             there = parse_amount(entity.get("grand_total"), field="grand_total")
         except BadRecord as error:
-            work.refuse(f"its answer has no usable total ({error})")
+            work.refuse(f"its answer has no usable total ({error})", cost)
             return []
         if there != cost.amount:
-            work.refuse(f"it counts {there} where the bill has {cost.amount}: a line there is not of this bill")
+            work.refuse(f"it counts {there} where the bill has {cost.amount}: a line there is not of this bill", cost)
             return []
         ledger.confirm(
             db,
@@ -294,71 +250,66 @@ class DirectCostDesk:
         detail = {"origin_id": cost.origin_id, "procore_id": entity["id"], "amount": cost.amount}
         return [audit.Entry("posted", work.entity, work.qbo_id, detail)]
 
+    # -- what went wrong --------------------------------------------------------------------------------------------
+
     def _silence(self, works: Sequence[Work]) -> None:
         """Held after a refusal: whatever of the bill may count in Procore goes to draft, and the refusal is noted."""
         costs = [(work, cost) for work in works for cost in work.wanted]
         for project, group in _by(costs, _project_of_cost):
-            counting = [
-                (work, cost) for work, cost in group if work.is_live(cost) or self._confirmed(cost.origin_id)
+            loud = {cost.origin_id: self._id_of(work, cost) for work, cost in group if self._may_count(work, cost)}
+            drafts: list[Sent] = [
+                (work, None, {"id": loud[cost.origin_id], "status": "draft"})
+                for work, cost in group
+                if cost.origin_id in loud
             ]
-            quiet = self._sync_by_id(
-                headers_path(project),
-                [(work, {"id": self._id_of(work, cost), "status": "draft"}) for work, cost in counting],
-            )
+            outcomes = self._sync(headers_path(project), drafts, key="id")
             with self.engine.begin() as db:
                 for work, cost in group:
-                    loud = (work, cost) in counting and not isinstance(quiet.get(self._id_of(work, cost)), Accepted)
-                    ledger.refuse(
-                        db,
-                        self.connection.name,
-                        cost.origin_id,
-                        refused_hash=cost.body_hash,
-                        refusal=work.holds[0].sentence,
-                        still_counts=loud,
+                    silent = cost.origin_id not in loud or isinstance(
+                        outcomes.get(str(loud[cost.origin_id])), Accepted
                     )
+                    self._note_refusal(db, work, cost, silent=silent)
         with self.engine.begin() as db:
-            self._tell(
-                db,
-                [
-                    audit.Entry("refused", work.entity, work.qbo_id, {"text": hold.sentence, "reason": hold.reason})
-                    for work in works
-                    for hold in work.holds
-                ],
-            )
+            self._tell(db, [_refused(work) for work in works if work.wait_until is None])
 
-    def _confirmed(self, origin_id: str) -> bool:
-        with self.engine.connect() as db:
-            row = ledger.rows(db, self.connection.name, [origin_id]).get(origin_id)
-        return row is not None and row.confirmed_hash is not None
+    def _note_refusal(self, db: Database, work: Work, cost: DirectCost, *, silent: bool) -> None:
+        name, origin = self.connection.name, cost.origin_id
+        if work.wait_until is not None:
+            return  # not known whether it counts: the bill is in doubt
+        if origin in work.refused or not silent:
+            ledger.refuse(
+                db,
+                name,
+                origin,
+                refused_hash=cost.body_hash,
+                refusal=work.refused.get(origin, work.holds[0].sentence),
+                still_counts=not silent,
+            )
+        else:
+            ledger.silence(db, name, origin)
+
+    def _may_count(self, work: Work, cost: DirectCost) -> bool:
+        if self._id_of(work, cost) is None or cost.origin_id in self._drafts:
+            return False
+        row = work.known.get(cost.origin_id)
+        # A header that was sent in this run and is no draft; or one of which no run can say that it is a draft.
+        return cost.origin_id in self._header_ids or row is None or row.state in COUNTING or work.is_live(cost)
 
     def _id_of(self, work: Work, cost: DirectCost) -> int | None:
         row = work.known.get(cost.origin_id)
         return self._header_ids.get(cost.origin_id) or (None if row is None else row.procore_id)
 
-    def _sync_by_id(self, path: str, rows: Sequence[tuple[Work, Mapping[str, Any]]]) -> dict[int, Outcome]:
-        outcomes: dict[int, Outcome] = {}
-        for first in range(0, len(rows), SYNC_ROWS):
-            updates = [row for _, row in rows[first : first + SYNC_ROWS]]
-            try:
-                answer = self.client.sync(path, {}, updates)
-            except (OutcomeUnknown, TransientError) as error:
-                for work, _ in rows[first : first + SYNC_ROWS]:
-                    work.wait(self._again(error))
-            except PermanentError as error:
-                if isinstance(error, ReconnectNeeded):
-                    raise
-                for work, _ in rows[first : first + SYNC_ROWS]:
-                    work.refuse(error.body[:300] or str(error))
-            else:
-                outcomes.update({int(name): outcome for name, outcome in answer.settle(updates, key="id").items()})
-        return outcomes
-
     def _doubt(self, works: Sequence[Work]) -> None:
         with self.engine.begin() as db:
             for work in works:
                 if work.wait_until is not None:
-                    origins = [cost.origin_id for cost in work.wanted if not self._is_done(db, cost)]
-                    ledger.doubt(db, self.connection.name, origins, not_before=work.wait_until)
+                    rows = ledger.rows(db, self.connection.name, [cost.origin_id for cost in work.todo])
+                    open_ones = [
+                        cost.origin_id
+                        for cost in work.todo
+                        if not _is_confirmed(rows.get(cost.origin_id), cost)
+                    ]
+                    ledger.doubt(db, self.connection.name, open_ones, not_before=work.wait_until)
             self._tell(
                 db,
                 [
@@ -367,58 +318,73 @@ class DirectCostDesk:
                 ],
             )
 
-    def _is_done(self, db: Database, cost: DirectCost) -> bool:
-        row = ledger.rows(db, self.connection.name, [cost.origin_id]).get(cost.origin_id)
-        return row is not None and row.state == ledger.Fate.CONFIRMED and bytes(row.confirmed_hash) == cost.body_hash
-
     # -- lines ------------------------------------------------------------------------------------------------------
 
     def _send_lines(self, works: Sequence[Work]) -> None:
-        costs = [(work, cost) for work in works if work.open for cost in work.wanted]
+        costs = [(work, cost) for work in works if work.open for cost in work.todo]
         for project, group in _by(costs, _project_of_cost):
-            for batch in _batches(group):
-                self._sync_lines(project, batch)
+            rows: list[Sent] = [
+                (work, cost, {**line, "direct_cost_id": self._id_of(work, cost)})
+                for work, cost in group
+                for line in cost.lines
+            ]
+            for first in range(0, len(rows), SYNC_ROWS):
+                self._sync_lines(project, rows[first : first + SYNC_ROWS])
 
-    def _sync_lines(self, project: str, batch: Sequence[tuple[Work, DirectCost]]) -> None:
-        rows = [
-            (work, {**line, "direct_cost_id": self._id_of(work, cost)}) for work, cost in batch for line in cost.lines
-        ]
+    def _sync_lines(self, project: str, rows: Sequence[Sent]) -> None:
         outcomes = self._sync(lines_path(project), rows)
         crashpoint("K14")
+        made: dict[str, dict[str, int]] = {}
+        for work, cost, line in rows:
+            outcome = outcomes.get(line["origin_id"])
+            if cost is not None and isinstance(outcome, Accepted):
+                made.setdefault(cost.origin_id, {})[line["origin_id"]] = int(outcome.entity["id"])
+            elif outcome is not None:
+                self._not_accepted(work, cost, outcome, what=f"the line over {line['amount']}: ")
         with self.engine.begin() as db:
-            for work, cost in batch:
-                ids: dict[str, int] = {}
-                for line in cost.lines:
-                    outcome = outcomes.get(line["origin_id"])
-                    if isinstance(outcome, Accepted):
-                        ids[line["origin_id"]] = int(outcome.entity["id"])
-                    elif outcome is not None:
-                        self._not_accepted(work, outcome)
-                self._line_ids[cost.origin_id] = ids
-                ledger.found_lines(db, self.connection.name, cost.origin_id, ids)
+            for origin, ids in made.items():
+                self._line_ids.setdefault(origin, {}).update(ids)
+                ledger.found_lines(db, self.connection.name, origin, ids)
 
     def _drop_surplus_lines(self, works: Sequence[Work]) -> None:
         """Lines of an earlier version that the bill has no more; deleted one by one, there is no sync for it."""
         for work in works:
-            for cost in work.wanted if work.open else []:
+            for cost in work.todo if work.open else []:
                 row = work.known.get(cost.origin_id)
-                wanted = {line["origin_id"] for line in cost.lines}
-                surplus = {} if row is None else {k: v for k, v in row.line_ids.items() if k not in wanted}
+                ids = {} if row is None else row.line_ids
+                surplus = {origin: ids[origin] for origin in ids.keys() - set(cost.line_origins)}
+                if None in surplus.values():  # sent once, and nobody knows whether they came to be
+                    surplus = self._lines_there(work, cost, surplus)
                 for line_id in surplus.values():
                     self._delete_line(work, cost, int(line_id))
 
-    def _delete_line(self, work: Work, cost: DirectCost, line_id: int) -> None:
-        header = self._id_of(work, cost)
-        path = f"/rest/v1.0/projects/{cost.project_id}/direct_costs/{header}/line_items/{line_id}"
+    def _lines_there(self, work: Work, cost: DirectCost, origins: Iterable[str]) -> dict[str, int]:
         try:
-            self.client.delete(path)
+            lines = self.client.rows(self._lines_of(work, cost))
         except (OutcomeUnknown, TransientError) as error:
             work.wait(self._again(error))
+            return {}
+        except ReconnectNeeded:
+            raise
         except PermanentError as error:
-            if isinstance(error, ReconnectNeeded):
-                raise
+            work.forbid(_words_of(error), self._lines_of(work, cost))
+            return {}
+        wanted = set(origins)
+        return {line["origin_id"]: int(line["id"]) for line in lines if line.get("origin_id") in wanted}
+
+    def _lines_of(self, work: Work, cost: DirectCost) -> str:
+        return f"/rest/v1.0/projects/{cost.project_id}/direct_costs/{self._id_of(work, cost)}/line_items"
+
+    def _delete_line(self, work: Work, cost: DirectCost, line_id: int) -> None:
+        try:
+            self.client.delete(f"{self._lines_of(work, cost)}/{line_id}")
+        except (OutcomeUnknown, TransientError) as error:
+            work.wait(self._again(error))
+        except ReconnectNeeded:
+            raise
+        except PermanentError as error:
             if error.status != 404:  # gone already: a deletion before a crash
-                work.refuse(error.body[:300] or str(error))
+                work.refuse(_words_of(error), cost)
 
 
 def headers_path(project: str) -> str:
@@ -448,15 +414,38 @@ def _by(rows: Iterable[Entry], key: Callable[[Entry], str]) -> Iterator[tuple[st
             yield name, group[first : first + SYNC_ROWS]
 
 
-def _batches(group: Sequence[tuple[Work, DirectCost]]) -> Iterator[list[tuple[Work, DirectCost]]]:
-    """Direct costs whose lines together fit one call; one with more lines than that goes in a call of its own."""
-    batch: list[tuple[Work, DirectCost]] = []
-    size = 0
-    for work, cost in group:
-        if batch and size + len(cost.lines) > SYNC_ROWS:
-            yield batch
-            batch, size = [], 0
-        batch.append((work, cost))
-        size += len(cost.lines)
-    if batch:
-        yield batch
+def _sent(intent: Intent) -> audit.Entry:
+    return audit.Entry(
+        "sent",
+        intent.entity,
+        intent.qbo_id,
+        {
+            "origin_id": intent.origin_id,
+            "body": intent.wanted_hash.hex()[:16],
+            "number": intent.number,
+            "version": intent.landing_number,
+        },
+    )
+
+
+def _reversed(work: Work, row: Row[Any]) -> audit.Entry:
+    return audit.Entry("reversed", work.entity, work.qbo_id, {"origin_id": row.origin_id, "amount": row.amount})
+
+
+def _refused(work: Work) -> audit.Entry:
+    hold = work.holds[0]
+    return audit.Entry("refused", work.entity, work.qbo_id, {"text": hold.sentence, "reason": hold.reason})
+
+
+def _words_of(error: PermanentError) -> str:
+    """What Procore said, where it said something."""
+    return (error.fault.text if isinstance(error, CallRefused) else "") or str(error)
+
+
+def _is_gone(procore_id: int | None, outcome: Outcome | None) -> bool:
+    """Whether the record has no effect now: never there, taken back, or deleted by a person meanwhile."""
+    return procore_id is None or isinstance(outcome, Accepted) or (isinstance(outcome, Refused) and "id" in outcome.fields)
+
+
+def _is_confirmed(row: Row[Any] | None, cost: DirectCost) -> bool:
+    return row is not None and row.state == Fate.CONFIRMED and bytes(row.confirmed_hash) == cost.body_hash

@@ -29,6 +29,7 @@ class DirectCost:
     header: Mapping[str, Any]
     lines: tuple[Mapping[str, Any], ...]
     amount: Decimal
+    suffix: str = ""  # of the invoice number, where it must be unique over projects
 
     @property
     def body(self) -> dict[str, Any]:
@@ -40,9 +41,20 @@ class DirectCost:
         """SHA-256 of the body."""
         return hashlib.sha256(exact_json.dumps(self.body, sort_keys=True)).digest()
 
-    def numbered(self, number: str) -> "DirectCost":
-        """The same direct cost under another invoice number."""
-        return replace(self, header={**self.header, "invoice_number": number})
+    @property
+    def number(self) -> str:
+        """The invoice number with its suffix."""
+        return str(self.header["invoice_number"])
+
+    @property
+    def line_origins(self) -> list[str]:
+        """Origin ids of the lines."""
+        return [line["origin_id"] for line in self.lines]
+
+    def suffixed(self, suffix: str) -> "DirectCost":
+        """The same direct cost, its invoice number with another suffix."""
+        number = self.number.removesuffix(self.suffix) + suffix
+        return replace(self, header={**self.header, "invoice_number": number}, suffix=suffix)
 
 
 def origin_of(realm: str, entity: Entity, qbo_id: str, target: str) -> str:
@@ -55,14 +67,20 @@ def vendor_origin(realm: str, qbo_id: str) -> str:
     return f"qbo:{realm}:vendor:{qbo_id}"
 
 
+def sendable(text: str) -> str:
+    """`text` without what no record may hold: NUL and halves of characters."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode()
+
+
 def cut(text: str) -> str:
     """`text` with at most 4000 characters, marked where it was cut; line breaks kept."""
-    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - len(CUT)] + CUT
+    clean = sendable(text)
+    return clean if len(clean) <= TEXT_LIMIT else clean[: TEXT_LIMIT - len(CUT)] + CUT
 
 
 def number_of(bill: Bill) -> str:
     """The invoice number: the vendor's, or one made of the QBO id when the bill has none."""
-    return bill.number or f"QBO-{bill.id}"
+    return sendable(bill.number).strip() or f"QBO-{bill.id}"
 
 
 def void_number(number: str, qbo_id: str) -> str:
@@ -71,11 +89,17 @@ def void_number(number: str, qbo_id: str) -> str:
 
 
 def direct_costs(
-    bill: Bill, lines: Sequence[MappedLine], *, realm: str, vendor_id: int, status: str, numbers: Mapping[str, str]
+    bill: Bill,
+    lines: Sequence[MappedLine],
+    *,
+    realm: str,
+    vendor_id: int,
+    status: str,
+    suffixes: Mapping[str, str],
 ) -> list[DirectCost]:
     """One direct cost a project for the lines mapped to it, in the order of the bill.
 
-    `numbers` are invoice numbers by origin id that earlier postings settled on; they are kept for good.
+    `suffixes` of invoice numbers, by origin id, are those that earlier postings came to; they are kept for good.
     """
     by_project: dict[str, list[MappedLine]] = {}
     for line in lines:
@@ -91,14 +115,16 @@ def direct_costs(
             "direct_cost_type": "invoice",
             "status": status,
             "vendor_id": vendor_id,
-            "invoice_number": numbers.get(origin) or number_of(bill),
+            "invoice_number": number_of(bill) + suffixes.get(origin, ""),
             "direct_cost_date": bill.txn_date.isoformat(),
             "received_date": bill.txn_date.isoformat(),
             "description": description,
         }
         rows = tuple(_line(origin, ordinal, line) for ordinal, line in enumerate(mine, start=1))
         amount = total(line.amount for line in mine)
-        made.append(DirectCost(origin, project_id, bill.id, header, rows, amount))
+        made.append(
+            DirectCost(origin, project_id, bill.id, header, rows, amount, suffix=suffixes.get(origin, ""))
+        )
     return made
 
 

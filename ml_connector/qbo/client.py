@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import Engine
 
 from ml_connector.errors import BadRecord, PermanentError
-from ml_connector.qbo.faults import DIALECT, CdcTooOld, fault_in, is_cdc_too_old
+from ml_connector.qbo.faults import DIALECT, fault_in, is_cdc_too_old
 from ml_connector.qbo.models import Entity, Raw, parse_instant
 from ml_connector.qbo.tokens import REQUEST_ID_HEADER, qbo_renewal
 from ml_connector.settings import Connection
@@ -32,6 +32,10 @@ CDC_CAP = 1000  # rows of one answer; more are cut without a sign (qbo-api 5)
 BATCH_SIZE = 30
 LONGEST_URL_STATEMENT = 6_000  # encoded; longer statements travel as a body
 CALLS_PER_SECOND = 10  # QBO's own limit for a realm and app (qbo-api 11)
+
+
+class CdcTooOld(PermanentError):
+    """`changedSince` lies further back than CDC reaches: only a walk by query can tell what changed."""
 
 
 @dataclass(frozen=True)

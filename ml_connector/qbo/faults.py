@@ -4,17 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ml_connector.errors import PermanentError
 from ml_connector.transport.call import CallRefused
 from ml_connector.transport.ports import Dialect
 from ml_connector.transport.retry import Fault
 
 _CODE_IN_TEXT = re.compile(r"errorCode=0*(\d+)")
 THROTTLE_PAUSE = 60.0  # Intuit's page names a minute, its answers name nothing (qbo-api 11)
-
-
-class CdcTooOld(PermanentError):
-    """`changedSince` lies further back than CDC reaches: only a walk by query can tell what changed."""
 
 
 def read_fault(status: int, body: Any) -> Fault | None:

@@ -1,7 +1,7 @@
-"""The audit trail: append-only entries, numbered without gaps for each connection, each carrying the hash of the one before.
+"""The audit trail: append-only, numbered without gaps for each connection, chained by hashes.
 
-Entries are appended last in the transaction whose work they tell, never over a call, so that the head row is locked for
-milliseconds only.
+Entries are appended last in the transaction whose work they tell, never over a call, so that the head row is
+locked for milliseconds only.
 """
 
 import hashlib
@@ -71,7 +71,9 @@ def append(db: Connection, connection: str, entries: Sequence[Entry], *, run_id:
         .on_conflict_do_nothing(index_elements=["connection"])
     )
     head = db.execute(
-        select(audit_head.c.number, audit_head.c.hash).where(audit_head.c.connection == connection).with_for_update()
+        select(audit_head.c.number, audit_head.c.hash)
+        .where(audit_head.c.connection == connection)
+        .with_for_update()
     ).one()
     number, previous = head.number, bytes(head.hash)
     at = datetime.now(UTC)
@@ -96,7 +98,9 @@ def append(db: Connection, connection: str, entries: Sequence[Entry], *, run_id:
         )
         previous = current
     db.execute(insert(audit), rows)
-    db.execute(update(audit_head).where(audit_head.c.connection == connection).values(number=number, hash=previous))
+    db.execute(
+        update(audit_head).where(audit_head.c.connection == connection).values(number=number, hash=previous)
+    )
 
 
 def story(db: Connection, connection: str, entity: str, qbo_id: str) -> list[StoredEntry]:
@@ -108,7 +112,14 @@ def story(db: Connection, connection: str, entity: str, qbo_id: str) -> list[Sto
     )
     return [
         StoredEntry(
-            row.number, row.at, row.event, row.entity, row.qbo_id, row.run_id, row.actor, json.loads(row.detail)
+            row.number,
+            row.at,
+            row.event,
+            row.entity,
+            row.qbo_id,
+            row.run_id,
+            row.actor,
+            json.loads(row.detail),
         )
         for row in rows
     ]

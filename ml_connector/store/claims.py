@@ -1,6 +1,6 @@
-"""Claims: one worker at a time for one piece of a connection's work, over all processes and machines on the database.
+"""Claims: one worker at a time for one piece of a connection's work, over all processes on the database.
 
-A claim is a session lock of Postgres: it ends with its process, and no transaction is open while calls are made.
+A claim is a session lock of Postgres: it ends with its process, and no transaction is open over a call.
 """
 
 from collections.abc import Iterator

@@ -20,7 +20,9 @@ def went_live(db: Connection, connection: str) -> datetime | None:
 
 def move(db: Connection, connection: str, to: datetime) -> None:
     """Set the cursor, in the transaction that stores the last rows before it. It never goes back."""
-    first = insert(reading_cursor).values(connection=connection, read_to=to, went_live=to, updated_at=func.now())
+    first = insert(reading_cursor).values(
+        connection=connection, read_to=to, went_live=to, updated_at=func.now()
+    )
     db.execute(
         first.on_conflict_do_update(
             index_elements=["connection"],

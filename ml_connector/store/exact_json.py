@@ -1,13 +1,21 @@
-"""JSON that keeps every digit of a number: Decimal in, Decimal out. Text is escaped to ASCII, so any record can be stored."""
+"""JSON that keeps every digit of a number: Decimal in, Decimal out.
+
+Text is escaped to ASCII, so any record can be stored.
+"""
 
 import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+WRITTEN_OUT = 1000  # digits
+
 
 def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
-    """`value` as compact JSON bytes. Raises TypeError for what JSON has no word for, binary floats included."""
+    """`value` as compact JSON bytes.
+
+    Raises TypeError for what JSON has no word for, binary floats and what is no number included.
+    """
     parts: list[str] = []
     _write(value, parts, sort_keys)
     return "".join(parts).encode("ascii")
@@ -19,12 +27,11 @@ def loads(content: bytes) -> Any:
 
 
 def _write(value: Any, parts: list[str], sort_keys: bool) -> None:
-    if isinstance(value, str):
+    if value is None or isinstance(value, str | bool | int):
         parts.append(json.dumps(value))
-    elif value is None or isinstance(value, bool | int):
-        parts.append(json.dumps(value))
-    elif isinstance(value, Decimal):
-        parts.append(format(value, "f"))
+    elif isinstance(value, Decimal) and value.is_finite():
+        # Written out, a number such as 1E999999999 would fill the memory.
+        parts.append(format(value, "f") if abs(value.adjusted()) <= WRITTEN_OUT else str(value))
     elif isinstance(value, Mapping):
         parts.append("{")
         for position, key in enumerate(sorted(value) if sort_keys else value):

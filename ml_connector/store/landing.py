@@ -1,6 +1,7 @@
-"""The landing table: every version of every QBO record that was seen, raw, one row a version; nothing is lost here.
+"""The landing table: every version of every QBO record that was seen, raw, one row a version.
 
-What a version is made of (hash, window, facts) comes from `reading.sightings`; which version is current is decided here alone.
+What a version is made of (hash, window, facts) comes from `reading.sightings`; which version is current is
+decided here alone.
 """
 
 import zlib
@@ -10,17 +11,21 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from ml_connector.store import exact_json
 from ml_connector.store.tables import landing
 
 CHUNK = 1000
+AnyRow = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """One record as an answer showed it. `day` is the window of its last change; facts are None where it is odd."""
+    """One record as an answer showed it.
+
+    `day` is the window of its last change; facts are None where the record is odd.
+    """
 
     qbo_id: str
     sync_token: int
@@ -36,12 +41,21 @@ class Sighting:
 
 @dataclass
 class Landed:
-    """What landing did with sightings: ids of new versions and of tombstones, how many cost nothing, days touched."""
+    """What landing did: sightings kept as new versions, how many cost nothing, days touched."""
 
-    new: list[str] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)
+    kept: list[Sighting] = field(default_factory=list)
     unchanged: int = 0
     days: set[date] = field(default_factory=set)
+
+    @property
+    def new(self) -> list[str]:
+        """Ids of new versions."""
+        return [sighting.qbo_id for sighting in self.kept if not sighting.tombstone]
+
+    @property
+    def deleted(self) -> list[str]:
+        """Ids of tombstones."""
+        return [sighting.qbo_id for sighting in self.kept if sighting.tombstone]
 
 
 @dataclass(frozen=True)
@@ -68,14 +82,13 @@ def land(
 ) -> Landed:
     """Store what an answer of `server_time` brought of one entity, in the caller's transaction.
 
-    Current is the highest (SyncToken, server time of the answer); a tombstone outranks what was read before it and is
-    outranked by a later sighting. Content equal to the current version costs nothing.
+    Current is the highest (SyncToken, server time of the answer); a tombstone outranks what was read before
+    it and is outranked by a later sighting. Content equal to the current version makes no new one.
     """
     landed = Landed()
     for first in range(0, len(sightings), CHUNK):
-        _land_chunk(
-            db, connection, entity, sightings[first : first + CHUNK], landed, server_time=server_time, run_id=run_id
-        )
+        chunk = sightings[first : first + CHUNK]
+        _land_chunk(db, connection, entity, chunk, landed, server_time=server_time, run_id=run_id)
     return landed
 
 
@@ -92,29 +105,51 @@ def _land_chunk(
     current = _current_rows(db, connection, entity, {sighting.qbo_id for sighting in sightings})
     fresh: dict[str, Sighting] = {}
     for sighting in sightings:
-        known = current.get(sighting.qbo_id)
-        # A tombstone of a record never seen: created and deleted between two looks, nothing of it was ever here.
-        if not sighting.tombstone if known is None else _supersedes(sighting, known, server_time):
+        known, rival = current.get(sighting.qbo_id), fresh.get(sighting.qbo_id)
+        if (known is None or _supersedes(sighting, known, server_time, known.server_time)) and (
+            rival is None or _supersedes(sighting, rival, server_time, server_time)
+        ):
             fresh[sighting.qbo_id] = sighting
-        else:
-            landed.unchanged += 1
-    superseded = [current[qbo_id].number for qbo_id in fresh if qbo_id in current]
+    # A tombstone of a record never seen: created and deleted between two looks, nothing of it was ever here.
+    kept = [sighting for sighting in fresh.values() if sighting.qbo_id in current or not sighting.tombstone]
+    superseded = [current[sighting.qbo_id].number for sighting in kept if sighting.qbo_id in current]
     if superseded:
         db.execute(update(landing).where(landing.c.number.in_(superseded)).values(is_current=False))
-    if fresh:
+    if kept:
         rows = [
             _row(connection, entity, sighting, current.get(sighting.qbo_id), server_time, run_id)
-            for sighting in fresh.values()
+            for sighting in kept
         ]
         db.execute(insert(landing), rows)
-    for sighting in fresh.values():
-        (landed.deleted if sighting.tombstone else landed.new).append(sighting.qbo_id)
-        landed.days.add(sighting.day)
-        if sighting.qbo_id in current:
-            landed.days.add(current[sighting.qbo_id].day)
+    _raise_tokens(db, sightings, current, server_time)
+    landed.kept += kept
+    landed.unchanged += len(sightings) - len(kept)
+    landed.days |= {sighting.day for sighting in kept}
+    landed.days |= {current[sighting.qbo_id].day for sighting in kept if sighting.qbo_id in current}
 
 
-def _current_rows(db: Connection, connection: str, entity: str, ids: set[str]) -> dict[str, Row[Any]]:
+def _raise_tokens(
+    db: Connection, sightings: Sequence[Sighting], current: Mapping[str, AnyRow], server_time: datetime
+) -> None:
+    """Note the higher SyncToken of content that came back: what lies between the two is older than it."""
+    risen = [
+        {"known": known.number, "token": sighting.sync_token, "seen": server_time}
+        for sighting in sightings
+        if (known := current.get(sighting.qbo_id)) is not None
+        and not (sighting.tombstone or known.tombstone)
+        and sighting.content_hash == bytes(known.content_hash)
+        and sighting.sync_token > known.sync_token
+    ]
+    if risen:
+        db.execute(
+            update(landing)
+            .where(landing.c.number == bindparam("known"))
+            .values(sync_token=bindparam("token"), server_time=bindparam("seen")),
+            risen,
+        )
+
+
+def _current_rows(db: Connection, connection: str, entity: str, ids: set[str]) -> dict[str, AnyRow]:
     rows = db.execute(
         select(
             landing.c.number,
@@ -134,18 +169,23 @@ def _current_rows(db: Connection, connection: str, entity: str, ids: set[str]) -
     return {row.qbo_id: row for row in rows}
 
 
-def _supersedes(sighting: Sighting, known: Row[Any], server_time: datetime) -> bool:
+def _supersedes(sighting: Sighting, known: Sighting | AnyRow, at: datetime, known_at: datetime) -> bool:
     if sighting.tombstone:
-        return not known.tombstone and server_time >= known.server_time
+        return not known.tombstone and at >= known_at
     if known.tombstone:
-        return server_time > known.server_time
+        return at > known_at
     if sighting.content_hash == bytes(known.content_hash):
         return False
-    return (sighting.sync_token, server_time) >= (known.sync_token, known.server_time)
+    return (sighting.sync_token, at) >= (known.sync_token, known_at)
 
 
 def _row(
-    connection: str, entity: str, sighting: Sighting, known: Row[Any] | None, server_time: datetime, run_id: str
+    connection: str,
+    entity: str,
+    sighting: Sighting,
+    known: AnyRow | None,
+    server_time: datetime,
+    run_id: str,
 ) -> dict[str, Any]:
     return {
         "connection": connection,
@@ -167,7 +207,7 @@ def _row(
     }
 
 
-def _version(row: Row[Any]) -> Version:
+def _version(row: AnyRow) -> Version:
     raw = exact_json.loads(zlib.decompress(row.body))
     return Version(row.number, row.entity, row.qbo_id, row.sync_token, row.tombstone, row.day, raw)
 
@@ -249,6 +289,21 @@ def live_ids(db: Connection, connection: str, entity: str, *, from_date: date) -
     )
 
 
+def live_among(db: Connection, connection: str, entity: str, ids: Iterable[str]) -> set[str]:
+    """Those of `ids` that were seen and are not known to be deleted."""
+    return set(
+        db.scalars(
+            select(landing.c.qbo_id).where(
+                landing.c.connection == connection,
+                landing.c.entity == entity,
+                landing.c.is_current,
+                ~landing.c.tombstone,
+                landing.c.qbo_id.in_(list(ids)),
+            )
+        )
+    )
+
+
 @dataclass(frozen=True)
 class Twin:
     """A live record with the same vendor and document number as another."""
@@ -278,7 +333,8 @@ def same_documents(
     found: dict[tuple[str, str], list[Twin]] = {}
     for row in rows:
         if (row.vendor_id, row.document) in wanted:
-            found.setdefault((row.vendor_id, row.document), []).append(Twin(row.qbo_id, row.txn_date, row.total))
+            twins = found.setdefault((row.vendor_id, row.document), [])
+            twins.append(Twin(row.qbo_id, row.txn_date, row.total))
     return found
 
 

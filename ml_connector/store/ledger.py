@@ -32,6 +32,7 @@ class Fate(StrEnum):
     UNKNOWN = "unknown"
     CONFIRMED = "confirmed"
     REFUSED = "refused"
+    SILENCED = "silenced"  # taken back to draft because another part of its bill was refused
     REMOVED = "removed"
 
 
@@ -49,6 +50,8 @@ class Intent:
     wanted: Mapping[str, Any]
     wanted_hash: bytes
     number: str = ""
+    suffix: str = ""
+    line_origins: Sequence[str] = ()
 
 
 def intend(db: Connection, connection: str, intents: Sequence[Intent], *, run_id: str) -> None:
@@ -70,6 +73,8 @@ def intend(db: Connection, connection: str, intents: Sequence[Intent], *, run_id
                 "wanted": dict(intent.wanted),
                 "wanted_hash": intent.wanted_hash,
                 "number": intent.number,
+                "suffix": intent.suffix,
+                "line_ids": dict.fromkeys(intent.line_origins),
                 "attempts": 1,
                 "sent_at": func.now(),
                 "not_before": None,
@@ -85,6 +90,7 @@ def intend(db: Connection, connection: str, intents: Sequence[Intent], *, run_id
         "wanted",
         "wanted_hash",
         "number",
+        "suffix",
         "sent_at",
         "not_before",
         "run_id",
@@ -94,6 +100,7 @@ def intend(db: Connection, connection: str, intents: Sequence[Intent], *, run_id
             index_elements=["connection", "origin_id"],
             set_={
                 **{name: statement.excluded[name] for name in changed},
+                "line_ids": statement.excluded.line_ids.op("||")(ledger.c.line_ids),
                 "attempts": ledger.c.attempts + 1,
             },
         )
@@ -161,6 +168,13 @@ def refuse(
     _set(db, connection, origin_id, **values)
 
 
+def silence(db: Connection, connection: str, origin_id: str) -> None:
+    """The record is a draft in Procore, without effect: nothing is wrong with it, but with another part of its bill."""
+    _set(
+        db, connection, origin_id, state=str(Fate.SILENCED), confirmed_hash=None, amount=Decimal(0), not_before=None
+    )
+
+
 def doubt(db: Connection, connection: str, origin_ids: Iterable[str], *, not_before: datetime) -> None:
     """The outcome is unknown; leave the records alone until `not_before`."""
     db.execute(
@@ -211,15 +225,19 @@ def targets_of(
 
 
 def live_amounts(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, Decimal]:
-    """What Procore counts of each source record by now; records without an effect are absent."""
+    """What Procore counts of each source record by our last knowledge.
+
+    Records are absent of which nothing is or may be in Procore; 0.00 is there for drafts and for costs that cancel out.
+    """
     found_rows = db.execute(
         select(ledger.c.qbo_id, func.sum(ledger.c.amount))
         .where(
             ledger.c.connection == connection,
             ledger.c.entity == entity,
             ledger.c.kind == str(Kind.DIRECT_COST),
+            ledger.c.state != str(Fate.REMOVED),
             ledger.c.qbo_id.in_(ids),
         )
         .group_by(ledger.c.qbo_id)
     )
-    return {qbo_id: amount for qbo_id, amount in found_rows if amount}
+    return {qbo_id: amount for qbo_id, amount in found_rows}

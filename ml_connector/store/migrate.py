@@ -14,7 +14,10 @@ ONE_AT_A_TIME = 7_261_913  # advisory lock; any number that nothing else of ours
 
 
 def upgrade(url: str) -> None:
-    """Create or upgrade the schema `ml_connector` in the database at `url`. Waits for another migrator; repeatable."""
+    """Create or upgrade the schema `ml_connector` in the database at `url`.
+
+    Waits for another migrator. Repeatable; a migration that fails leaves nothing of itself.
+    """
     engine = open_engine(url)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ml_connector.holds import REASONS, Hold, Reason
@@ -66,6 +66,7 @@ class Decision:
     projects_version: int | None
     holds: tuple[Hold, ...]
     lines: tuple[MappedLine, ...]
+    closed_to: date | None = None  # the close of the books in force when the version was first seen
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,6 @@ def save(db: Connection, connection: str, decisions: Sequence[Decision], *, run_
     changes: dict[str, Any] = {
         column.name: statement.excluded[column.name] for column in record.columns if column.name not in kept
     }
-    changes["settled"] = statement.excluded.settled
     changes["since"] = func.now()
     db.execute(statement.on_conflict_do_update(index_elements=["connection", "entity", "qbo_id"], set_=changes))
     keys = [(connection, decision.entity, decision.qbo_id) for decision in decisions]
@@ -133,6 +133,7 @@ def _record_row(connection: str, decision: Decision, run_id: str) -> dict[str, A
         "mapping_version": decision.mapping_version,
         "projects_version": decision.projects_version,
         "settled": decision.state not in (State.PLANNED, State.RETRYING),
+        "closed_to": decision.closed_to,
         "run_id": run_id,
     }
 
@@ -189,9 +190,13 @@ def move(
     posted: Decimal,
     held: Decimal,
     holds: Sequence[Hold] | None,
+    settled: bool,
     run_id: str,
 ) -> None:
-    """Change state and money of a record after posting tried it; its mapped lines stay, and with None its holds too."""
+    """Change state and money of a record after posting tried it; its mapped lines stay, and with None its holds too.
+
+    `settled`: Procore holds what was planned, and a hold is one of mapping.
+    """
     mine = and_(record.c.connection == connection, record.c.entity == entity, record.c.qbo_id == qbo_id)
     db.execute(
         update(record)
@@ -200,7 +205,7 @@ def move(
             state=str(state),
             posted=posted,
             held=held,
-            settled=state not in (State.PLANNED, State.RETRYING),
+            settled=settled,
             since=func.now(),
             run_id=run_id,
         )
@@ -232,9 +237,12 @@ def to_map(
 
     Ordered, at most `limit`: the caller goes on from the last one, so memory does not grow with the window.
     """
-    stale = record.c.landing_number.is_(None) | (record.c.landing_number != landing.c.number) | ~record.c.settled
-    if again_held:
-        stale = stale | (record.c.state == str(State.HELD))
+    again = [str(State.PLANNED), str(State.RETRYING), *([str(State.HELD)] if again_held else [])]
+    stale = (
+        record.c.landing_number.is_(None)
+        | (record.c.landing_number != landing.c.number)
+        | record.c.state.in_(again)
+    )
     return list(
         db.scalars(
             select(landing.c.number)
@@ -261,9 +269,21 @@ def to_map(
 
 
 def planned(
-    db: Connection, connection: str, entity: str, days: Sequence[date], *, after: str, limit: int
+    db: Connection,
+    connection: str,
+    entity: str,
+    days: Sequence[date],
+    *,
+    again_held: Sequence[date],
+    after: str,
+    limit: int,
 ) -> list[Row[Any]]:
-    """Records of `days` that mapping planned or that wait for a retry, by QBO id after `after`, at most `limit`."""
+    """Records of `days` that mapping planned or that wait for a retry, by QBO id after `after`, at most `limit`.
+
+    Those that mapping planned and posting had to hold come too when their day is one of `again_held`.
+    """
+    ready = record.c.state.in_([str(State.PLANNED), str(State.RETRYING)])
+    held = (record.c.state == str(State.HELD)) & ~record.c.settled & record.c.day.in_(again_held)
     return list(
         db.execute(
             select(record)
@@ -271,13 +291,68 @@ def planned(
                 record.c.connection == connection,
                 record.c.entity == entity,
                 record.c.day.in_(days),
-                record.c.state.in_([str(State.PLANNED), str(State.RETRYING)]),
+                ready | held,
                 record.c.qbo_id > after,
             )
             .order_by(record.c.qbo_id)
             .limit(limit)
         )
     )
+
+
+def unchanged(
+    db: Connection, connection: str, entity: str, decisions: Sequence[Decision], before: Mapping[str, Row[Any]]
+) -> set[str]:
+    """Ids of the decisions that say nothing new of a record whose row in `before` speaks of the same version.
+
+    So it is when the same lines are planned and only posting is still to come, or the same holds are open.
+    """
+    again = [
+        decision
+        for decision in decisions
+        if decision.qbo_id in before and before[decision.qbo_id].landing_number == decision.landing_number
+    ]
+    ids = [decision.qbo_id for decision in again]
+    lines, holds = (_content(db, table, connection, entity, ids) for table in (mapped_line, hold))
+    same = set()
+    for decision in again:
+        row, name = before[decision.qbo_id], decision.qbo_id
+        same_lines = lines[name] == [_values(mapped_line, new) for new in _line_rows(connection, decision)]
+        new_holds = _hold_rows(connection, entity, name, decision.holds)
+        if row.settled:
+            same_state = row.state == State.HELD and holds[name] == [_values(hold, new) for new in new_holds]
+        else:
+            same_state = decision.state is State.PLANNED
+        if same_lines and same_state:
+            same.add(name)
+    return same
+
+
+def reasons_of(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Reasons of open holds by record; records without any are absent."""
+    found: dict[str, list[str]] = {}
+    for qbo_id, reason in db.execute(
+        select(hold.c.qbo_id, hold.c.reason)
+        .where(hold.c.connection == connection, hold.c.entity == entity, hold.c.qbo_id.in_(ids))
+        .order_by(hold.c.qbo_id, hold.c.ordinal)
+    ):
+        found.setdefault(qbo_id, []).append(reason)
+    return found
+
+
+def _content(
+    db: Connection, table: Table, connection: str, entity: str, ids: Sequence[str]
+) -> dict[str, list[tuple[Any, ...]]]:
+    found: dict[str, list[tuple[Any, ...]]] = {qbo_id: [] for qbo_id in ids}
+    if ids:
+        mine = (table.c.connection == connection, table.c.entity == entity, table.c.qbo_id.in_(ids))
+        for row in db.execute(select(table).where(*mine).order_by(table.c.qbo_id, table.c.ordinal)).mappings():
+            found[row["qbo_id"]].append(_values(table, row))
+    return found
+
+
+def _values(table: Table, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[column.name] for column in table.columns if column.name != "since")
 
 
 def lines_of(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, list[MappedLine]]:

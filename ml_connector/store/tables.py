@@ -129,6 +129,7 @@ record = Table(
     Column("mapping_version", Integer),
     Column("projects_version", Integer),
     Column("settled", Boolean, nullable=False, server_default=text("false")),  # what is posted equals what is planned
+    Column("closed_to", Date),  # the close of the books in force when the version was first seen
     Column("since", Instant, nullable=False, server_default=text("now()")),
     Column("run_id", Text, nullable=False),
     PrimaryKeyConstraint("connection", "entity", "qbo_id"),
@@ -205,8 +206,10 @@ ledger = Table(
     Column("refused_hash", LargeBinary),
     Column("refusal", Text, nullable=False, server_default=""),
     Column("amount", Money, nullable=False, server_default=text("0")),  # confirmed live amount in Procore
-    Column("line_ids", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # line origin id -> Procore id
+    # Line origin id -> Procore id, null for a line that was sent and may be there.
+    Column("line_ids", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("number", Text, nullable=False, server_default=""),
+    Column("suffix", Text, nullable=False, server_default=""),  # end of the number that keeps it unique, for good
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("sent_at", Instant),
     Column("not_before", Instant),

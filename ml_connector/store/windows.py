@@ -1,13 +1,14 @@
 """Dirty windows: days of a connection whose newest versions are not worked off yet.
 
-Landing marks a day in the transaction that changes it; posting clears the mark that it saw. A mark that rose meanwhile stays.
+Landing marks a day in the transaction that changes it; posting clears the mark that it saw. A mark that rose
+meanwhile stays.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, Sequence, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Sequence, func, select, text, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -19,7 +20,7 @@ marks = Sequence("dirty_mark", schema=SCHEMA)
 
 @dataclass(frozen=True)
 class DirtyWindow:
-    """A day with work left. `not_before` holds it back after an outage or until an unclear write has settled."""
+    """A day with work left. `not_before` holds it back, after an outage or while an unclear write settles."""
 
     day: date
     mark: int
@@ -33,7 +34,10 @@ def mark(db: Connection, connection: str, days: Collection[date], *, reason: str
     if not days:
         return
     statement = upsert(dirty_window).values(
-        [{"connection": connection, "day": day, "mark": marks.next_value(), "reason": reason} for day in sorted(days)]
+        [
+            {"connection": connection, "day": day, "mark": marks.next_value(), "reason": reason}
+            for day in sorted(days)
+        ]
     )
     db.execute(
         statement.on_conflict_do_update(
@@ -51,7 +55,12 @@ def mark(db: Connection, connection: str, days: Collection[date], *, reason: str
 def postpone(db: Connection, connection: str, day: date, *, not_before: datetime, reason: str) -> None:
     """Keep a day dirty, to be run again from `not_before` on; counts an attempt."""
     statement = upsert(dirty_window).values(
-        connection=connection, day=day, mark=marks.next_value(), not_before=not_before, attempts=1, reason=reason
+        connection=connection,
+        day=day,
+        mark=marks.next_value(),
+        not_before=not_before,
+        attempts=1,
+        reason=reason,
     )
     db.execute(
         statement.on_conflict_do_update(
@@ -68,7 +77,9 @@ def postpone(db: Connection, connection: str, day: date, *, not_before: datetime
 
 def dirty(db: Connection, connection: str) -> list[DirtyWindow]:
     """All dirty days, oldest first, those held back included."""
-    rows = db.execute(select(dirty_window).where(dirty_window.c.connection == connection).order_by(dirty_window.c.day))
+    rows = db.execute(
+        select(dirty_window).where(dirty_window.c.connection == connection).order_by(dirty_window.c.day)
+    )
     return [DirtyWindow(row.day, row.mark, row.not_before, row.attempts, row.reason) for row in rows]
 
 
@@ -88,7 +99,9 @@ def begin(db: Connection, connection: str, seen: Mapping[date, int], *, not_befo
         db.execute(
             update(dirty_window)
             .where(
-                dirty_window.c.connection == connection, dirty_window.c.day == day, dirty_window.c.mark == seen_mark
+                dirty_window.c.connection == connection,
+                dirty_window.c.day == day,
+                dirty_window.c.mark == seen_mark,
             )
             .values(attempts=dirty_window.c.attempts + 1, not_before=not_before)
         )
@@ -107,6 +120,15 @@ def clear(db: Connection, connection: str, seen: Mapping[date, int]) -> None:
 
 def wake(db: Connection, connection: str, reasons: Collection[Reason], *, why: str) -> list[date]:
     """Mark every day with a record held for one of `reasons`; returns those days."""
+    return _wake(db, connection, hold.c.reason.in_([str(reason) for reason in reasons]), why)
+
+
+def wake_causes(db: Connection, connection: str, causes: Collection[str], *, why: str) -> list[date]:
+    """Mark every day with a record held for one of `causes`; returns those days."""
+    return _wake(db, connection, hold.c.cause.in_(list(causes)), why)
+
+
+def _wake(db: Connection, connection: str, which: ColumnElement[bool], why: str) -> list[date]:
     days = list(
         db.scalars(
             select(record.c.day)
@@ -117,7 +139,7 @@ def wake(db: Connection, connection: str, reasons: Collection[Reason], *, why: s
                 & (hold.c.entity == record.c.entity)
                 & (hold.c.qbo_id == record.c.qbo_id),
             )
-            .where(hold.c.connection == connection, hold.c.reason.in_([str(reason) for reason in reasons]))
+            .where(hold.c.connection == connection, which)
         )
     )
     mark(db, connection, days, reason=why)

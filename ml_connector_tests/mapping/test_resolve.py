@@ -570,6 +570,15 @@ def test_S127_an_account_without_classification_is_told_by_its_type() -> None:
     assert told(result.parts) == ["1 excluded NOT_A_COST 2.00"]
 
 
+def test_S127_an_inventory_item_is_no_cost_whatever_its_account() -> None:
+    for account in (None, Ref("14", "Job Costs:Temporary works")):
+        items = {**REFERENCE.items, "34": replace(REFERENCE.items["34"], account=account)}
+        result = mapped(
+            bill(line("2.00", item="Anchors", customer=HARBOR)), reference=replace(REFERENCE, items=items)
+        )
+        assert told(result.parts) == ["1 held NOT_A_COST 2.00"]
+
+
 def test_S127_a_rule_that_names_a_balance_sheet_account_makes_it_a_cost() -> None:
     book = rules(cost("01-5000", "E", account="1500"))
     assert told(mapped(bill(line("2.00", account="1500", customer=HARBOR)), by=book).parts) == [

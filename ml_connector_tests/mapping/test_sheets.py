@@ -75,6 +75,16 @@ def test_a_cell_over_two_lines_counts_as_one_row_as_in_excel() -> None:
     assert [(row, column) for row, column, _ in refused(content)] == [(3, "route")]
 
 
+def test_blanks_that_come_along_from_a_web_page_are_trimmed() -> None:
+    book = parse_mapping("account,route,reason\n\u200b\u00a06100\u200b ,exclude,A\n".encode(), 1)
+    assert book.rules[0].conditions.account == "6100"
+
+
+def test_S27_a_rule_may_hold_for_one_day() -> None:
+    day = {"valid_from": "2026-07-01", "valid_to": "2026-07-01"}
+    assert rules(cost("03-3000", "M", item="a", **day)).rules[0].conditions.valid_to == date(2026, 7, 1)
+
+
 def test_a_row_with_a_note_alone_is_a_comment() -> None:
     content = b"account,route,reason,note\n,,,Concrete and what belongs to it\n6100,exclude,OVERHEAD,office\n"
     assert [rule.row for rule in parse_mapping(content, 1).rules] == [3]

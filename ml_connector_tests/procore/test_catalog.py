@@ -40,7 +40,9 @@ def test_a_catalog_costs_one_call_for_the_projects_and_one_for_each_project_aske
     with company(PROJECTS, answer(200, [CONCRETE])) as (client, server):
         catalog = fetch_catalog(client, 9, {"66005", "12345"})
     assert catalog.projects == {
-        "66005": CatalogProject("66005", "Hill", True, {("03-300", "M"): BudgetCode(71, "03-300", "M", True)}),
+        "66005": CatalogProject(
+            "66005", "Hill", True, {("03-300", "M"): BudgetCode(71, "03-300", "M", True)}
+        ),
         "66006": CatalogProject("66006", "Dale", False, {}),
     }
     targets = [request.target for request in server.requests]

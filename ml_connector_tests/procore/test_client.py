@@ -39,7 +39,10 @@ def paged(rows: list[Any], following: str = "", *, total: int | None = None) -> 
 
 
 def test_every_call_names_the_company_and_is_counted_by_route() -> None:
-    with company(answer(200, {"id": 1}), answer(201, {"id": 2}), answer(200, {}), answer(204)) as (client, server):
+    with company(answer(200, {"id": 1}), answer(201, {"id": 2}), answer(200, {}), answer(204)) as (
+        client,
+        server,
+    ):
         client.get("/rest/v1.0/projects/66005", {"company_id": COMPANY})
         client.post("/rest/v1.0/vendors", {"vendor": {"name": "Elm"}})
         client.patch("/rest/v1.0/vendors/3", {"vendor": {"name": "Elm"}})
@@ -77,7 +80,10 @@ def test_pages_follow_the_link_of_the_own_host_with_a_thousand_rows_a_page() -> 
 
 
 def test_F09_a_next_page_on_another_host_is_refused_and_gets_nothing() -> None:
-    with serving(paged([])) as foreign, company(paged([{"id": 1}], f"{foreign.origin}/x")) as (client, server):
+    with (
+        serving(paged([])) as foreign,
+        company(paged([{"id": 1}], f"{foreign.origin}/x")) as (client, server),
+    ):
         with pytest.raises(PermanentError, match="another host"):
             client.rows("/rest/v1.0/vendors")
         assert (len(server.requests), foreign.requests) == (1, [])
@@ -91,7 +97,10 @@ def test_pages_that_lead_in_a_circle_are_an_error() -> None:
 
 
 def test_F07_a_list_that_gives_fewer_rows_than_its_total_and_no_link_is_not_taken_as_whole() -> None:
-    with company(paged([{"id": 1}], total=2)) as (client, _), pytest.raises(PermanentError, match="no next page"):
+    with (
+        company(paged([{"id": 1}], total=2)) as (client, _),
+        pytest.raises(PermanentError, match="no next page"),
+    ):
         client.rows("/rest/v1.0/vendors")
 
 
@@ -164,9 +173,9 @@ def test_a_row_is_found_by_its_id_where_the_answer_leaves_the_origin_id_out() ->
     update = {"id": 5, "origin_id": "a"}
     assert settled(update, entities=[{"id": "5"}]) == Accepted({"id": "5"})
     assert settled({"id": 5}, key="id", entities=[{"id": 5}]) == Accepted({"id": 5})
-    assert settled(update, errors=[{"id": 5, "errors": {"id": ["Entity with this ID not found"]}}]) == Refused(
-        "id Entity with this ID not found", {"id": ["Entity with this ID not found"]}
-    )
+    assert settled(
+        update, errors=[{"id": 5, "errors": {"id": ["Entity with this ID not found"]}}]
+    ) == Refused("id Entity with this ID not found", {"id": ["Entity with this ID not found"]})
 
 
 def test_a_record_that_did_not_take_the_origin_id_is_not_accepted() -> None:
@@ -189,14 +198,22 @@ def test_rows_that_cannot_be_told_apart_are_refused_before_anything_is_believed(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"errors": {"invoice_number": ["has already been taken"], "vendor_id": "is missing"}},
-         "invoice_number has already been taken; vendor_id is missing"),
+        (
+            {"errors": {"invoice_number": ["has already been taken"], "vendor_id": "is missing"}},
+            "invoice_number has already been taken; vendor_id is missing",
+        ),
         ({"errors": "Unauthorized"}, "Unauthorized"),
         ({"errors": ["one", "two", "one"]}, "one; two"),
         ({"error": "text"}, "text"),
         ({"message": "text", "code": 7, "reason": "locked"}, "text; locked"),
         (
-            {"error": {"code": "BAD_REQUEST", "message": "Bad", "details": [{"source": "date", "message": "is old"}]}},
+            {
+                "error": {
+                    "code": "BAD_REQUEST",
+                    "message": "Bad",
+                    "details": [{"source": "date", "message": "is old"}],
+                }
+            },
             "Bad; date is old",
         ),
         ("<html>\n  <b>Bad gateway</b></html>", "<html> <b>Bad gateway</b></html>"),

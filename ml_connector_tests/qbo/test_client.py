@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ml_connector.errors import PermanentError, ReconnectNeeded, TransientError
-from ml_connector.qbo.client import QboClient, escape
-from ml_connector.qbo.faults import DIALECT, CdcTooOld, fault_in, read_fault
+from ml_connector.qbo.client import CdcTooOld, QboClient, escape
+from ml_connector.qbo.faults import DIALECT, fault_in, read_fault
 from ml_connector.qbo.models import Entity
 from ml_connector.transport.call import CallRefused
 from ml_connector.transport.retry import Fault
@@ -19,7 +19,7 @@ from ml_connector_tests.transport.loopback import Reply, Server, answer, serving
 
 TIME = "2026-05-20T07:12:00.5-07:00"
 AT = datetime(2026, 5, 20, 14, 12, 0, 500_000, tzinfo=UTC)
-THROTTLE = {
+THROTTLE: dict[str, Any] = {
     "Fault": {
         "Error": [
             {"Message": "message=ThrottleExceeded; errorCode=003001; statusCode=429", "code": "003001"}
@@ -28,7 +28,7 @@ THROTTLE = {
     },
     "time": TIME,
 }
-GATEWAY_403 = {
+GATEWAY_403: dict[str, Any] = {
     "warnings": None,
     "fault": {
         "error": [{"message": "message=ApplicationAuthorizationFailed", "detail": "", "code": "3100"}],
@@ -40,7 +40,10 @@ GATEWAY_403 = {
 
 
 def fault(code: str, *, kind: str = "ValidationFault", detail: str = "") -> dict[str, Any]:
-    return {"Fault": {"Error": [{"Message": "words", "Detail": detail, "code": code}], "type": kind}, "time": TIME}
+    return {
+        "Fault": {"Error": [{"Message": "words", "Detail": detail, "code": code}], "type": kind},
+        "time": TIME,
+    }
 
 
 def query_answer(**content: Any) -> bytes:
@@ -96,7 +99,9 @@ def test_F48_cdc_is_truncated_at_a_thousand_rows_in_a_block_or_in_sum(
 
 
 def test_a_cdc_that_reaches_too_far_back_is_told_apart() -> None:
-    detail = "Operation cdc with changedSince date 2024-07-01 which is older than fixed days is not supported."
+    detail = (
+        "Operation cdc with changedSince date 2024-07-01 which is older than fixed days is not supported."
+    )
     with company(answer(400, fault("500", detail=detail))) as (client, _), pytest.raises(CdcTooOld):
         client.cdc([Entity.BILL], AT)
     with company(answer(200, fault("500", detail=detail))) as (client, _), pytest.raises(CdcTooOld):
@@ -142,9 +147,15 @@ def test_an_answer_of_another_shape_is_an_error_and_not_no_change(body: object) 
 
 
 def test_a_query_gives_rows_server_time_and_count() -> None:
-    with company(query_answer(Bill=[{"Id": "1"}], startPosition=1, maxResults=1, totalCount=15)) as (client, server):
+    with company(query_answer(Bill=[{"Id": "1"}], startPosition=1, maxResults=1, totalCount=15)) as (
+        client,
+        server,
+    ):
         got = client.query("SELECT * FROM Bill")
-    assert asked(server) == ("/v3/company/4620/query", {"query": ["SELECT * FROM Bill"], "minorversion": ["75"]})
+    assert asked(server) == (
+        "/v3/company/4620/query",
+        {"query": ["SELECT * FROM Bill"], "minorversion": ["75"]},
+    )
     assert (got.rows, got.server_time, got.total_count) == ([{"Id": "1"}], AT, 15)
 
 
@@ -277,7 +288,9 @@ def test_S110_an_app_that_was_disconnected_needs_a_person() -> None:
 
 
 def test_fault_keys_are_read_in_either_case_and_codes_without_leading_zeros() -> None:
-    assert read_fault(403, GATEWAY_403) == Fault("3100", "message=ApplicationAuthorizationFailed", "authorization")
+    assert read_fault(403, GATEWAY_403) == Fault(
+        "3100", "message=ApplicationAuthorizationFailed", "authorization"
+    )
     assert read_fault(429, THROTTLE) == Fault("3001", THROTTLE["Fault"]["Error"][0]["Message"], "service")
     assert read_fault(200, {"QueryResponse": {}}) is None
     assert read_fault(502, "<html>Bad gateway</html>") is None

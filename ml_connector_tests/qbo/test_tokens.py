@@ -132,9 +132,9 @@ def test_F21_F24_an_unclear_token_answer_is_transient_and_asked_once(reply: byte
 
 
 def test_a_malformed_request_is_our_fault_and_no_dead_grant() -> None:
-    with endpoint(answer(400, {"error": "invalid_request"})) as (tokens, _):
-        with pytest.raises(PermanentError) as caught:
-            refreshed(tokens, SET, now=lambda: START)
+    malformed = answer(400, {"error": "invalid_request"})
+    with endpoint(malformed) as (tokens, _), pytest.raises(PermanentError) as caught:
+        refreshed(tokens, SET, now=lambda: START)
     assert not isinstance(caught.value, ReconnectNeeded)
 
 

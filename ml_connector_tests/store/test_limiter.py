@@ -33,7 +33,7 @@ def test_a_burst_goes_through_and_then_the_wait_is_the_time_of_one_call(engine: 
 
 
 def test_a_refused_call_costs_nothing(engine: Engine) -> None:
-    limiter = limited(engine, SLOW, Limit("second", 1000, 1.0, burst=500))
+    limiter = limited(engine, SLOW, Limit("at_once", 1000, 1.0, burst=500))
     for _ in range(3):
         limiter.acquire(ACCOUNT)
     before = _rows(engine)
@@ -60,7 +60,9 @@ def test_a_pause_ends(engine: Engine) -> None:
     limiter = limited(engine, SLOW)
     limiter.pause(ACCOUNT, 500.0)
     with engine.begin() as connection:
-        connection.execute(limiter_table.update().values(paused_until=func.now() - text("interval '1 second'")))
+        connection.execute(
+            limiter_table.update().values(paused_until=func.now() - text("interval '1 second'"))
+        )
     assert limiter.acquire(ACCOUNT) == 0.0
 
 
@@ -119,4 +121,6 @@ def _take(url: str) -> None:
 
 def _rows(engine: Engine) -> list[tuple[object, ...]]:
     with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(select(limiter_table).order_by(limiter_table.c.name))]
+        return [
+            tuple(row) for row in connection.execute(select(limiter_table).order_by(limiter_table.c.name))
+        ]

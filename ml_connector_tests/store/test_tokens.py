@@ -1,4 +1,4 @@
-"""StoredTokens: one renewal for all, durable before use, dead grants remembered, a failing database survived."""
+"""StoredTokens: one renewal for all, durable before use; dead grants remembered, lost commits survived."""
 
 import multiprocessing
 import time
@@ -144,7 +144,9 @@ def test_a_new_consent_ends_the_dead_state_for_sources_that_are_open(vault: Vaul
     assert tokens.current() == "access-2"
 
 
-def test_F24_a_busy_token_endpoint_leaves_the_grant_connected_and_is_left_alone_for_a_minute(vault: Vault) -> None:
+def test_F24_a_busy_token_endpoint_leaves_the_grant_connected_and_is_left_alone_for_a_minute(
+    vault: Vault,
+) -> None:
     vendor = Vendor(trouble=TransientError("HTTP 503", vendor="qbo"))
     tokens = vendor.tokens(vault)
     for _ in range(3):
@@ -225,7 +227,7 @@ def test_F20_processes_that_share_a_single_use_token_never_lose_it(
 
 
 def _renew_for_a_while(url: str, folder: str) -> int:
-    """How often a token was handed out. A token that is used twice breaks the primary key, and so the test."""
+    """How often a token was handed out. One that is used twice breaks the primary key, and so the test."""
     engine = open_engine(url)
     vault = Vault(engine, load_key_ring(Path(folder) / "ring.json"), rescue_folder=Path(folder) / "rescue")
 

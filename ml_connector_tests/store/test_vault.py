@@ -94,7 +94,10 @@ def test_F26_an_old_key_still_opens_what_it_sealed_and_a_lost_one_is_named(
 def test_a_set_that_is_not_there_says_what_to_do(vault: Vault) -> None:
     with pytest.raises(SetupError, match="ml-connector connect qbo alpha"):
         vault.get("alpha", "qbo")
-    with pytest.raises(SetupError, match="ml-connector connect procore alpha"), vault.locked("alpha", "procore"):
+    with (
+        pytest.raises(SetupError, match="ml-connector connect procore alpha"),
+        vault.locked("alpha", "procore"),
+    ):
         pass
 
 

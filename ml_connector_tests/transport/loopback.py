@@ -1,4 +1,4 @@
-"""A loopback server that answers each request with the next scripted reply, and remembers what it was sent."""
+"""A loopback server that answers each request with the next scripted reply, and remembers requests."""
 
 import json
 import socket
@@ -39,7 +39,11 @@ class Server:
 
 
 def answer(
-    status: int = 200, body: object = b"", headers: Mapping[str, str] | None = None, *, length: int | None = None
+    status: int = 200,
+    body: object = b"",
+    headers: Mapping[str, str] | None = None,
+    *,
+    length: int | None = None,
 ) -> bytes:
     """A whole HTTP answer; anything but bytes goes as JSON. `length` overrides the honest Content-Length."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()

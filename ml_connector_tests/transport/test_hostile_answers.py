@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from ml_connector.errors import OutcomeUnknown, PermanentError, TransientError
+from ml_connector.errors import OutcomeUnknown, PermanentError
 from ml_connector.transport.call import Call
 from ml_connector.transport.retry import Kind
 from ml_connector.transport.session import Bounds
@@ -55,7 +55,9 @@ def half(body: bytes) -> bytes:
 HEAD_ONLY = b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n"
 NO_ANSWERS = {
     "F02 connected and no answer": silent,
-    "F03 dripping head": dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: " + b"x" * 300 + b"\r\n\r\n{}"),
+    "F03 dripping head": dripping(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: " + b"x" * 300 + b"\r\n\r\n{}"
+    ),
     "F03 dripping body": dripping(HEAD_ONLY + b"[" + b" " * 398 + b"]"),
     "F07 truncated body": half(b'[{"id":1}]'),
     "F07 reset in the body": reset_after(HEAD_ONLY + b'[{"id":'),
@@ -172,5 +174,3 @@ def test_T7_a_cookie_of_the_vendor_is_not_sent_back() -> None:
         vendor.send(READ)
         vendor.send(READ)
         assert "cookie" not in server.requests[1].headers
-
-

@@ -57,4 +57,7 @@ def test_F09_an_address_of_another_host_has_no_path_here(address: str) -> None:
 
 
 def test_an_address_of_the_own_host_gives_path_and_query() -> None:
-    assert path_within("https://api.procore.com", "https://API.procore.com/rest?page=2&a=b") == "/rest?page=2&a=b"
+    assert (
+        path_within("https://api.procore.com", "https://API.procore.com/rest?page=2&a=b")
+        == "/rest?page=2&a=b"
+    )

@@ -65,11 +65,7 @@ def test_an_outcome_has_the_verdict_of_the_table(
 
 def test_every_row_of_the_table_decides_at_least_one_case() -> None:
     deciding = [
-        next(
-            row
-            for row in TABLE
-            if row.matches(vendor, kind, seen, fault=_fault(code), hinted=hinted)
-        )
+        next(row for row in TABLE if row.matches(vendor, kind, seen, fault=_fault(code), hinted=hinted))
         for vendor, kind, seen, code, hinted, _ in CASES
     ]
     assert [row for row in TABLE if row not in deciding] == []
@@ -82,7 +78,13 @@ def test_a_write_is_sent_again_only_when_it_was_provably_not_processed(kind: Kin
         for vendor, seen, hinted in product(("qbo", "procore"), (*range(100, 1000), *Trouble), (False, True))
         if decide(vendor, kind, seen, hinted=hinted) in (Verdict.RETRY, Verdict.RATE)
     }
-    assert again == {(Trouble.NOT_SENT, False), (Trouble.NOT_SENT, True), (429, False), (429, True), (503, True)}
+    assert again == {
+        (Trouble.NOT_SENT, False),
+        (Trouble.NOT_SENT, True),
+        (429, False),
+        (429, True),
+        (503, True),
+    }
 
 
 def test_only_a_status_of_success_is_ok() -> None:

@@ -43,7 +43,9 @@ def test_an_outage_ends_in_a_transient_error_within_patience(time: FakeTime) -> 
 
 @pytest.mark.parametrize("call", [WRITE, UPSERT])
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 302])
-def test_F04_a_write_with_an_unclear_answer_is_never_sent_again(time: FakeTime, call: Call, status: int) -> None:
+def test_F04_a_write_with_an_unclear_answer_is_never_sent_again(
+    time: FakeTime, call: Call, status: int
+) -> None:
     with serving(answer(status)) as server:
         with pytest.raises(OutcomeUnknown) as caught:
             session(server.origin, time).send(call)
@@ -61,7 +63,9 @@ def test_a_throttled_write_is_sent_again_once_it_may_be(time: FakeTime) -> None:
 
 
 def test_F11_without_retry_after_the_wait_lasts_until_the_reset_on_the_servers_clock(time: FakeTime) -> None:
-    reset = int((START + timedelta(hours=3, seconds=9)).timestamp())  # the server's clock is three hours ahead
+    reset = int(
+        (START + timedelta(hours=3, seconds=9)).timestamp()
+    )  # the server's clock is three hours ahead
     throttled = answer(429, b"slow down", {"X-Rate-Limit-Reset": str(reset), "Date": SERVER_DATE})
     with serving(throttled, answer(200, {})) as server:
         session(server.origin, time).send(READ)

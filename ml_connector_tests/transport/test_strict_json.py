@@ -39,7 +39,7 @@ VALUES = st.recursive(
     ids=lambda text: text[:20].decode("latin-1"),
 )
 def test_F08_a_text_that_is_not_strict_json_is_refused(text: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         strict_json.loads(text)
 
 
@@ -56,7 +56,10 @@ def test_what_has_no_exact_json_form_is_not_written(value: object) -> None:
 
 
 def test_a_decimal_is_written_as_a_plain_number() -> None:
-    assert strict_json.dumps({"amount": Decimal("1E+3"), "cent": Decimal("0.01")}) == b'{"amount":1000,"cent":0.01}'
+    assert (
+        strict_json.dumps({"amount": Decimal("1E+3"), "cent": Decimal("0.01")})
+        == b'{"amount":1000,"cent":0.01}'
+    )
 
 
 @given(VALUES)

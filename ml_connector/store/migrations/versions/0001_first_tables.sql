@@ -89,6 +89,7 @@ CREATE TABLE ml_connector.ledger (
     amount NUMERIC(18, 2) DEFAULT 0 NOT NULL,
     line_ids JSONB DEFAULT '{}'::jsonb NOT NULL,
     number TEXT DEFAULT '' NOT NULL,
+    suffix TEXT DEFAULT '' NOT NULL,
     attempts INTEGER DEFAULT 0 NOT NULL,
     sent_at TIMESTAMP WITH TIME ZONE,
     not_before TIMESTAMP WITH TIME ZONE,
@@ -133,6 +134,7 @@ CREATE TABLE ml_connector.record (
     mapping_version INTEGER,
     projects_version INTEGER,
     settled BOOLEAN DEFAULT false NOT NULL,
+    closed_to DATE,
     since TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     run_id TEXT NOT NULL,
     PRIMARY KEY (connection, entity, qbo_id)

@@ -1,0 +1,104 @@
+"""One bill on its way to Procore: which direct costs are wanted, which must go, and how it ended. No call is made here."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from sqlalchemy import Row
+
+from ml_connector.holds import Hold, Reason
+from ml_connector.money import ZERO
+from ml_connector.posting.targets import DirectCost
+from ml_connector.procore.client import Refused
+from ml_connector.qbo.models import Entity
+from ml_connector.store.ledger import Fate
+
+
+@dataclass
+class Work:
+    """One bill's targets on their way: what is wanted, what is live and must go, and how it ended."""
+
+    entity: Entity
+    qbo_id: str
+    words: str  # how sentences name the bill
+    landing_number: int
+    sync_token: int
+    wanted: list[DirectCost]
+    surplus: list[Row[Any]]  # ledger rows of targets that must lose their effect
+    known: Mapping[str, Row[Any]]  # ledger rows of all its targets, by origin id
+    holds: list[Hold] = field(default_factory=list)
+    wait_until: datetime | None = None
+    refused: dict[str, str] = field(default_factory=dict)  # sentences by origin id of the target that is to blame
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing has gone wrong so far."""
+        return not self.holds and self.wait_until is None
+
+    @property
+    def differs(self) -> bool:
+        """Whether Procore does not hold what is wanted, as far as the ledger knows."""
+        return bool(self.surplus or self.todo)
+
+    @property
+    def todo(self) -> list[DirectCost]:
+        """The targets that Procore does not hold as they are wanted."""
+        return [cost for cost in self.wanted if not self._is_settled(cost)]
+
+    def _is_settled(self, cost: DirectCost) -> bool:
+        row = self.known.get(cost.origin_id)
+        return row is not None and row.state == Fate.CONFIRMED and bytes(row.confirmed_hash) == cost.body_hash
+
+    def refuse(self, text: str, cost: DirectCost | None = None) -> None:
+        """Hold the whole bill: Procore said no to a part of it, namely to `cost` where that is known."""
+        sentence = f"{self.words}: Procore refused it: {text}. Correct it in QBO, or in Procore and replay."
+        if cost is not None:
+            self.refused.setdefault(cost.origin_id, sentence)
+        if not self.holds:
+            self.holds.append(Hold(Reason.REFUSED, sentence, f"REFUSED {text}"[:200], ZERO))
+
+    def forbid(self, text: str, path: str) -> None:
+        """Hold the whole bill: we may not write there."""
+        if not self.holds:
+            sentence = (
+                f"{self.words}: Procore does not let ml-connector write there ({text}). Give the service account "
+                "the project and its Direct Costs tool, then replay."
+            )
+            self.holds.append(Hold(Reason.PERMISSION, sentence, f"PERMISSION {path}", ZERO))
+
+    def wait(self, until: datetime) -> None:
+        """The outcome of a part is unknown: leave the bill alone until then."""
+        self.wait_until = until if self.wait_until is None else max(self.wait_until, until)
+
+    def is_live(self, cost: DirectCost) -> bool:
+        """Whether an earlier version of this target counts in Procore."""
+        row = self.known.get(cost.origin_id)
+        return row is not None and row.confirmed_hash is not None
+
+    def newest(self, cost: DirectCost) -> DirectCost:
+        """The target of `cost` as it is wanted now."""
+        return next(entry for entry in self.wanted if entry.origin_id == cost.origin_id)
+
+    def renumber(self, cost: DirectCost, refusal: Refused, made: Collection[str]) -> bool:
+        """Where numbers are unique over the company, a bill's second record carries `-2` and keeps it for good.
+
+        `made` are origin ids of records that are in Procore by now. Returns whether the number is taken by another
+        record of this bill, so that a suffix is worth a try; taken by a stranger it is a duplicate, and refused.
+        """
+        others = [entry for entry in self.wanted if entry.origin_id != cost.origin_id]
+        taken = any(entry.number == cost.number and self._may_exist(entry, made) for entry in others)
+        if "invoice_number" not in refusal.fields or cost.suffix or not taken:
+            return False
+        suffixes = {entry.suffix for entry in others}
+        suffix = next(f"-{n}" for n in count(2) if f"-{n}" not in suffixes)
+        self.wanted = [
+            cost.suffixed(suffix) if entry.origin_id == cost.origin_id else entry for entry in self.wanted
+        ]
+        return True
+
+    def _may_exist(self, cost: DirectCost, made: Collection[str]) -> bool:
+        row = self.known.get(cost.origin_id)
+        sent = row is not None and (row.procore_id is not None or row.state in (Fate.SENDING, Fate.UNKNOWN))
+        return sent or cost.origin_id in made
