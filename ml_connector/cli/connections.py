@@ -2,19 +2,20 @@
 
 import signal
 import time
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
+from pydantic import ValidationError
 from rich.console import Console
 
-from ml_connector.cli.output import AsJson, show, table
-from ml_connector.cli.services import Services, free_port, only_one, start_dagster, start_receiver
-from ml_connector.cli.site import Site, open_site, prepare
+from ml_connector.cli.output import AsJson, counted, show, table
+from ml_connector.cli.site import Site, new_site, open_site, prepare, undisturbed
 from ml_connector.errors import SetupError
-from ml_connector.settings import Connection, load_connection, load_connections
+from ml_connector.settings import Connection, home_from, load_connection, load_connections
 from ml_connector.store import cursor, records, windows
 
 MAPPING_HEADER = (
@@ -22,128 +23,171 @@ MAPPING_HEADER = (
     "route,cost_code,cost_type,project,commitment,share,reason,note\n"
 )
 PROJECTS_HEADER = "customer,project,note\n"
+HOW_TO_WRITE = {
+    "name": "the name takes small letters, digits and single underscores, begins with a letter "
+    "and is not `unknown`",
+    "qbo": "the QuickBooks company id (realm) has digits only",
+    "procore": "the Procore company id is a whole number above 0",
+    "time_zone": "the time zone is written like America/Denver",
+}
 
 
 def init(
-    name: Annotated[str, typer.Argument(help="Name of the connection: small letters, digits, underscores.")],
-    realm: Annotated[str, typer.Option(prompt="QuickBooks company id (realm)", help="QBO realm id.")],
-    company: Annotated[int, typer.Option(prompt="Procore company id", help="Procore company id.")],
-    time_zone: Annotated[str, typer.Option(prompt="Time zone of the books, such as America/Denver")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Name of the connection: small letters, digits, underscores."),
+    ],
+    realm: Annotated[
+        str,
+        typer.Option(
+            prompt="QuickBooks company id (realm)", help="The QuickBooks company id (realm), digits only."
+        ),
+    ],
+    company: Annotated[int, typer.Option(prompt="Procore company id", help="The Procore company id.")],
+    time_zone: Annotated[
+        str,
+        typer.Option(
+            prompt="Time zone of the books, such as America/Denver",
+            help="Time zone of the books, such as America/Denver. It stays: the days of change hang on it.",
+        ),
+    ],
     start_date: Annotated[
-        datetime, typer.Option(prompt="Take bills dated from (YYYY-MM-DD)", formats=["%Y-%m-%d"])
+        datetime,
+        typer.Option(
+            prompt="Take bills dated from (YYYY-MM-DD)",
+            formats=["%Y-%m-%d"],
+            metavar="YYYY-MM-DD",
+            help="Bills dated before this day are not taken.",
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
     """Make the folder of a new connection, and everything that this installation needs."""
-    with open_site() as site:
+    content = {
+        "qbo": {"realm_id": realm},
+        "procore": {"company_id": company},
+        "time_zone": time_zone,
+        "start_date": start_date.date(),
+    }
+    _check(name, content)
+    home = home_from()
+    folder = home.folder(name)
+    settings = folder / "connection.yaml"
+    if settings.exists():
+        raise SetupError(f"{settings} is there already: edit it, or choose another name")
+    with new_site(home) as site:
         prepare(site)
-        folder = site.home.folder(name)
-        if (folder / "connection.yaml").exists():
-            raise SetupError(f"{folder} is there already: edit connection.yaml, or choose another name")
-        folder.mkdir(parents=True, exist_ok=True)
-        content = {
-            "qbo": {"realm_id": realm},
-            "procore": {"company_id": company},
-            "time_zone": time_zone,
-            "start_date": start_date.date(),
-        }
-        (folder / "connection.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        try:
-            load_connection(site.home, name)
-        except SetupError:
-            (folder / "connection.yaml").unlink()
-            raise
-        (folder / "mapping.csv").write_text(MAPPING_HEADER, encoding="utf-8")
-        (folder / "projects.csv").write_text(PROJECTS_HEADER, encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    for sheet, header in (("mapping.csv", MAPPING_HEADER), ("projects.csv", PROJECTS_HEADER)):
+        if not (folder / sheet).exists():
+            (folder / sheet).write_text(header, encoding="utf-8")
+    settings.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     following = [
-        "fill mapping.csv and projects.csv",
+        f"fill mapping.csv and projects.csv in {folder}",
+        f"ml-connector mapping check {name}",
         f"ml-connector mapping publish {name}",
+        f"ml-connector projects publish {name}",
         "ml-connector up",
     ]
-    show(
-        {"connection": name, "folder": str(folder), "next": following},
-        as_json=as_json,
-        human=lambda console: console.print(f"Made {folder}. Next: {'; then '.join(following)}."),
-    )
+
+    def human(console: Console) -> None:
+        console.print(f"Made {folder}. Next:")
+        for number, step in enumerate(following, start=1):
+            console.print(f"  {number}. {step}")
+
+    show({"connection": name, "folder": str(folder), "next": following}, as_json=as_json, human=human)
+
+
+def _check(name: str, content: Mapping[str, Any]) -> None:
+    try:
+        Connection.model_validate({**content, "name": name})
+    except ValidationError as error:
+        wrong = {str(fault["loc"][0]) for fault in error.errors()}
+        raise SetupError("; ".join(HOW_TO_WRITE[field] for field in HOW_TO_WRITE if field in wrong)) from None
 
 
 def up(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI on this machine.")] = 3000,
-    receiver_port: Annotated[int, typer.Option(help="Port of the webhook receiver on this machine.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of the Dagster UI on this machine.")
+    ] = 3000,
+    receiver_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of the webhook receiver on this machine.")
+    ] = 8765,
 ) -> None:
-    """Run the services of this installation until Ctrl-C: webhook receiver, Dagster webserver and daemon."""
-    console = Console(stderr=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run this installation until Ctrl-C: webhook receiver, Dagster webserver and daemon."""
+    from ml_connector.cli.services import (
+        Services,
+        must_be_free,
+        only_one,
+        start_dagster,
+        start_receiver,
+        write_realms,
+    )
+
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with open_site() as site, only_one(site):
-        prepare(site)
         connections = load_connections(site.home)
-        if not connections:
-            raise SetupError(
-                f"no connection in {site.home.connections}: `ml-connector init NAME` makes the first"
-            )
+        must_be_free(port, "--port")
+        must_be_free(receiver_port, "--receiver-port")
+        prepare(site)
+        write_realms(site.home, connections)
         services = Services(site)
         try:
             if (site.home.receiver / "verifier_token").exists():
-                console.print(f"webhooks: {start_receiver(services, free_port(receiver_port))}")
+                console.print(f"Webhooks: {start_receiver(services, receiver_port)}")
             else:
                 console.print(
-                    "no webhook receiver: write QuickBooks' verifier token into receiver/verifier_token (0600)"
+                    "No webhook receiver: QuickBooks is polled alone. For webhooks write QuickBooks' verifier token "
+                    f"into {site.home.receiver / 'verifier_token'} (mode 0600) and start again."
                 )
-            console.print(f"Dagster UI: {start_dagster(services, free_port(port))}. Ctrl-C stops everything.")
+            console.print(f"Dagster UI: {start_dagster(services, port)}")
             if site.embedded:
                 console.print(
-                    "The database is the embedded one: good for trials; use a Postgres with backups for real books."
+                    "The database is the embedded one: good for trials; real books want a Postgres with backups."
                 )
+            console.print(f"{counted(len(connections), 'connection')} running. Ctrl-C stops everything.")
             while not services.dead():
                 time.sleep(1.0)
             dead = services.dead()[0]
-            raise SetupError(f"{dead.name} ended by itself:\n{dead.tail()}")
+            raise SetupError(f"{dead.name} ended by itself; the end of {dead.log}:\n{dead.tail()}")
         except KeyboardInterrupt:
             console.print("stopping …")
         finally:
-            services.stop()
+            with undisturbed():
+                services.stop()
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(help="One connection; all without it.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One connection (default: all of them).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Where every connection stands: read up to when, records by state, money, days with work left."""
     with open_site() as site:
-        prepare(site)
         connections = [load_connection(site.home, name)] if name else load_connections(site.home)
         found = [_standing(site, connection) for connection in connections]
 
     def human(console: Console) -> None:
-        if not found:
-            console.print("No connection yet: `ml-connector init NAME` makes the first.")
-        for entry in found:
-            console.print(
-                f"[bold]{entry['connection']}[/bold]  read to {entry['read_to'] or 'never'}, "
-                f"{len(entry['days_to_do'])} days to do, {entry['holds']} holds"
-            )
-            rows = [list(row.values()) for row in entry["records"]]
-            columns = ["kind", "state", "records", "total", "posted", "excluded", "held"]
-            console.print(table("", columns, rows, money=columns[2:]))
+        for connection, entry in zip(connections, found, strict=True):
+            _print_standing(console, connection, entry)
 
     show(found, as_json=as_json, human=human)
 
 
 def _standing(site: Site, connection: Connection) -> dict[str, Any]:
-    engine = site.engine()
-    try:
-        with engine.connect() as db:
-            read_to = cursor.read_to(db, connection.name)
-            tallies = records.tally(db, connection.name)
-            dirty = windows.dirty(db, connection.name)
-            holds = len(records.holds_of(db, connection.name))
-    finally:
-        engine.dispose()
+    with site.engine() as engine, engine.connect() as db:
+        read_to = cursor.read_to(db, connection.name)
+        tallies = records.tally(db, connection.name)
+        dirty = windows.dirty(db, connection.name)
+        holds = len(records.holds_of(db, connection.name))
     return {
         "connection": connection.name,
-        "read_to": None if read_to is None else read_to.astimezone(UTC).isoformat(),
+        "read_to": read_to,
         "holds": holds,
-        "days_to_do": [str(window.day) for window in dirty],
+        "days_to_do": [window.day for window in dirty],
         "records": [
             {
                 "kind": entity,
@@ -159,15 +203,39 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
     }
 
 
+def _print_standing(console: Console, connection: Connection, standing: Mapping[str, Any]) -> None:
+    name, days = connection.name, standing["days_to_do"]
+    if standing["read_to"] is None:
+        console.print(
+            f"{name}: nothing read yet. `ml-connector sync {name}` reads now, `ml-connector up` always."
+        )
+        return
+    read_to = f"{standing['read_to'].astimezone(connection.zone):%Y-%m-%d %H:%M:%S} ({connection.time_zone})"
+    left = f"{counted(len(days), 'day')} to do, the oldest {days[0]}" if days else "no day to do"
+    console.print(f"{name}: read to {read_to}; {left}; {counted(standing['holds'], 'hold')}")
+    if standing["records"]:
+        columns = list(standing["records"][0])
+        rows = [list(row.values()) for row in standing["records"]]
+        console.print(table("", columns, rows, numbers=columns[2:]))
+
+
 def sandbox(
-    journal: Annotated[Path, typer.Option(help="Folder for journals and state.")],
-    qbo_port: Annotated[int, typer.Option(help="0 chooses one.")] = 0,
-    procore_port: Annotated[int, typer.Option(help="0 chooses one.")] = 0,
-    seed: Annotated[str, typer.Option(help="demo or empty.")] = "empty",
+    journal: Annotated[Path, typer.Option(help="Folder for journals and state; made when missing.")],
+    qbo_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of QuickBooks; 0 takes a free one.")
+    ] = 0,
+    procore_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of Procore; 0 takes a free one.")
+    ] = 0,
+    seed: Annotated[
+        Literal["demo", "empty"], typer.Option(help="What the companies hold at the start.")
+    ] = "empty",
 ) -> None:
-    """Run imitations of QuickBooks and Procore on loopback; prints their addresses as one JSON line."""
+    """Run imitations of QuickBooks and Procore on this machine; prints their addresses as one JSON line."""
+    from ml_connector.cli.services import must_be_free
     from ml_connector.sandbox.main import serve
 
-    if seed not in ("demo", "empty"):
-        raise SetupError(f"there is no seed {seed!r}: demo or empty")
+    for port, option in ((qbo_port, "--qbo-port"), (procore_port, "--procore-port")):
+        if port:
+            must_be_free(port, option)
     serve(qbo_port=qbo_port, procore_port=procore_port, journal=journal, seed=seed)

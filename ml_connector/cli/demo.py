@@ -1,6 +1,5 @@
 """`ml-connector demo`: the whole sync on the sandbox, through Dagster, with a bookkeeper who works while it runs."""
 
-import json
 import signal
 import sys
 import tempfile
@@ -10,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
-from rich.table import Table
 
 from ml_connector.cli.demo_firm import (
     NAME,
@@ -26,14 +25,16 @@ from ml_connector.cli.demo_firm import (
     open_webhooks,
 )
 from ml_connector.cli.demo_verdict import Verdict, judge, posted_at
+from ml_connector.cli.output import show, table
 from ml_connector.cli.services import Services, free_port, only_one, start_dagster, start_receiver
-from ml_connector.cli.site import dagster_instance, open_site, prepare
+from ml_connector.cli.site import dagster_instance, embedded_site, prepare, undisturbed
 from ml_connector.errors import SetupError
 from ml_connector.reading import inbox
 from ml_connector.sandbox.demo import bookkeeper
 from ml_connector.sandbox.demo.bills import TIME_ZONE
 from ml_connector.sandbox.demo.bookkeeper import Entered
 from ml_connector.sandbox.demo.firm import DemoFirm, demo
+from ml_connector.settings import Home
 from ml_connector.store import records, windows
 
 UI_PORT = 3000
@@ -90,31 +91,44 @@ def run_demo(*, once: bool, as_json: bool, home: Path | None, port: int) -> int:
     """
     console = Console(stderr=True)
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
-        with _place(home) as folder, open_site(folder, throw_away=home is None) as site, only_one(site):
+        with (
+            _place(home) as place,
+            embedded_site(place, throw_away=home is None) as site,
+            only_one(site),
+        ):
             services = Services(site)
             try:
                 shown = _show(services, console, port, began)
-                print(json.dumps(shown.document(), indent=2)) if as_json else _print(shown)
+                show(shown.document(), as_json=as_json, human=partial(_print, shown))
                 sys.stdout.flush()
                 if not once:
                     _stay(services, console, shown.url)
                 return 0 if shown.good else 1
             finally:
                 console.print("stopping …")
-                services.stop()
+                with undisturbed():
+                    services.stop()
     except KeyboardInterrupt:
         return 130
 
 
 @contextmanager
-def _place(home: Path | None) -> Iterator[Path]:
+def _place(home: Path | None) -> Iterator[Home]:
+    """The demo's own home. Raises SetupError for the folder of an installation with other connections."""
     if home is not None:
-        yield home
+        place = Home(home.expanduser().absolute())
+        others = {entry.name for entry in place.connections.glob("*")} - {NAME}
+        if others:
+            raise SetupError(
+                f"{place.root} has the connections {', '.join(sorted(others))}: give an empty folder"
+            )
+        yield place
         return
     with tempfile.TemporaryDirectory(prefix="ml-connector-demo-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+        yield Home(Path(folder))
 
 
 def _stay(services: Services, console: Console, url: str) -> None:
@@ -133,8 +147,7 @@ def _show(services: Services, console: Console, port: int, began: float) -> Show
     console.print("sandbox: QuickBooks and Procore …")
     sandbox = _start_sandbox(services)
     load_firm(sandbox, firm)
-    make_connection(site, sandbox, firm)
-    token = open_webhooks(site, firm)
+    token = open_webhooks(site, make_connection(site, sandbox, firm))
     console.print("receiver, Dagster …")
     target = start_receiver(services, free_port())
     sandbox.control(
@@ -146,15 +159,14 @@ def _show(services: Services, console: Console, port: int, began: float) -> Show
     url = start_dagster(services, free_port(port))
     console.print(f"Dagster UI: {url}")
     entered = _work(services, sandbox, firm, console)
-    engine = site.engine()
-    verdict = judge(engine, sandbox, firm)
-    posted = posted_at(engine)
+    with site.engine() as engine:
+        verdict = judge(engine, sandbox, firm)
+        posted = posted_at(engine)
     latencies = [
         (posted[entry.id] - entry.at).total_seconds()
         for entry in entered.values()
         if entry.entity == "Bill" and entry.id in posted
     ]
-    engine.dispose()
     entries = len(entered)
     return Shown(
         verdict,
@@ -206,8 +218,8 @@ def _work(services: Services, sandbox: Sandbox, firm: DemoFirm, console: Console
     desk.start()
     deadline = time.monotonic() + PATIENCE_SECONDS
     quiet_since: float | None = None
-    engine = services.site.engine()
-    with console.status("the bookkeeper enters bills, Dagster takes them up …") as status:
+    waiting = console.status("the bookkeeper enters bills, Dagster takes them up …")
+    with services.site.engine() as engine, waiting as status:
         while time.monotonic() < deadline:
             if services.dead():
                 dead = services.dead()[0]
@@ -232,7 +244,6 @@ def _work(services: Services, sandbox: Sandbox, firm: DemoFirm, console: Console
                 if time.monotonic() - quiet_since > QUIET_SECONDS:
                     break
             time.sleep(0.5)
-    engine.dispose()
     return done
 
 
@@ -253,22 +264,19 @@ def _runs() -> list[dict[str, str]]:
         ]
 
 
-def _print(shown: Shown) -> None:
-    console = Console()
-    table = Table(title="What became of the firm's records")
-    for column in ("kind", "state", "records"):
-        table.add_column(column, justify="right" if column == "records" else "left")
-    for kind, states in sorted(shown.verdict.records.items()):
-        for state, number in sorted(states.items()):
-            table.add_row(kind, state, str(number))
-    for reason, count in shown.verdict.held_by_reason.most_common():
-        table.add_row("", f"held: {reason}", str(count))
-    console.print(table)
-    money = Table(title="Money of bills and vendor credits")
-    for name in shown.verdict.money:
-        money.add_column(name, justify="right")
-    money.add_row(*(f"{amount:,.2f}" for amount in shown.verdict.money.values()))
-    console.print(money)
+def _print(shown: Shown, console: Console) -> None:
+    rows: list[tuple[object, ...]] = [
+        (kind, state, number)
+        for kind, states in sorted(shown.verdict.records.items())
+        for state, number in sorted(states.items())
+    ]
+    rows += [("", f"held: {reason}", count) for reason, count in shown.verdict.held_by_reason.most_common()]
+    console.print(
+        table("What became of the firm's records", ["kind", "state", "records"], rows, numbers=["records"])
+    )
+    names = list(shown.verdict.money)
+    amounts = [tuple(shown.verdict.money.values())]
+    console.print(table("Money of bills and vendor credits", names, amounts, numbers=names))
     spread = _spread(shown.latencies)
     ended = [run["status"] for run in shown.runs]
     console.print(
@@ -278,5 +286,5 @@ def _print(shown: Shown) -> None:
         f"The table stood after {shown.seconds:.0f} s."
     )
     for fault in shown.verdict.wrong[:20]:
-        console.print(f"[red]not as stated:[/red] {fault}")
-    console.print(f"Look at the lineage, the runs and the days: [bold]{shown.url}[/bold]")
+        console.print(f"not as stated: {fault}", style="red")
+    console.print(f"Look at the lineage, the runs and the days: {shown.url}", style="bold")

@@ -1,7 +1,6 @@
 """The demo's installation: sandbox with the demo firm, one connection to it, sheets, credentials, receiver."""
 
 import base64
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from ml_connector.cli import loopback
+from ml_connector.cli.services import write_realms
 from ml_connector.cli.site import Site
 from ml_connector.mapping.publishing import publish
 from ml_connector.orchestration.clients import vault_of
@@ -93,23 +93,22 @@ def make_connection(site: Site, sandbox: Sandbox, firm: DemoFirm) -> Connection:
     (folder / "mapping.csv").write_text(firm.mapping_csv, encoding="utf-8")
     (folder / "projects.csv").write_text(firm.projects_csv, encoding="utf-8")
     connection = load_connection(site.home, NAME)
-    engine = site.engine()
-    publish(engine, connection, sheets.PROJECTS, firm.projects_csv.encode(), by="demo")
-    publish(engine, connection, sheets.MAPPING, firm.mapping_csv.encode(), by="demo")
-    vault = vault_of(site.home, engine)
-    client, secret, token = CONNECTOR
-    vault.put(NAME, "qbo", Credentials(client, secret, refresh_token=token))
-    vault.put(NAME, "procore", Credentials(client, secret))
-    engine.dispose()
+    with site.engine() as engine:
+        publish(engine, connection, sheets.PROJECTS, firm.projects_csv.encode(), by="demo")
+        publish(engine, connection, sheets.MAPPING, firm.mapping_csv.encode(), by="demo")
+        vault = vault_of(site.home, engine)
+        client, secret, token = CONNECTOR
+        vault.put(NAME, "qbo", Credentials(client, secret, refresh_token=token))
+        vault.put(NAME, "procore", Credentials(client, secret))
     return connection
 
 
-def open_webhooks(site: Site, firm: DemoFirm) -> str:
+def open_webhooks(site: Site, connection: Connection) -> str:
     """The files that the receiver reads; returns the verifier token."""
     token = secrets.token_urlsafe(32)
     path = site.home.receiver / "verifier_token"
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(token, encoding="ascii")
-    (site.home.receiver / "realms.json").write_text(json.dumps({firm.realm: NAME}), encoding="utf-8")
+    write_realms(site.home, [connection])
     return token

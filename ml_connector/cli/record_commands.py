@@ -1,38 +1,37 @@
-"""`holds` and `audit`: what waits and why, and the whole story of one record."""
+"""`holds`, `find` and `audit`: what waits and why, which records there are, and the whole story of one."""
 
-from typing import Annotated
+from decimal import Decimal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from ml_connector.cli import record_names
-from ml_connector.cli.output import AsJson, show, table
+from ml_connector.cli.output import AsJson, counted, plain, show, table
+from ml_connector.cli.record_names import RecordName
 from ml_connector.cli.site import open_site
 from ml_connector.settings import load_connection
 from ml_connector.store import audit as trail
 from ml_connector.store import records
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The connection.")]
 
-def holds(
-    name: Annotated[str, typer.Argument(help="The connection.")],
-    as_json: AsJson = False,
-) -> None:
+
+def holds(name: Name, as_json: AsJson = False) -> None:
     """List what waits, grouped by cause: one fix frees a whole group."""
     with open_site() as site:
         load_connection(site.home, name)
-        engine = site.engine()
-        with engine.connect() as db:
+        with site.engine() as engine, engine.connect() as db:
             found = records.holds_of(db, name)
-        engine.dispose()
     groups: dict[tuple[str, str], list[records.HeldRecord]] = {}
     for entry in found:
         groups.setdefault((entry.reason, entry.cause), []).append(entry)
-    document = [
+    document: list[dict[str, Any]] = [
         {
             "reason": reason,
             "cause": cause,
             "records": len({(entry.entity, entry.qbo_id) for entry in entries}),
-            "amount": sum(entry.amount for entry in entries),
+            "amount": sum((entry.amount for entry in entries), Decimal(0)),
             "oldest": min(entry.since for entry in entries),
             "who": entries[0].fixer,
             "release": entries[0].release,
@@ -53,40 +52,64 @@ def holds(
     ]
 
     def human(console: Console) -> None:
-        if not groups:
+        if not document:
             console.print(f"Nothing of {name} waits.")
-        for (reason, _), entries in sorted(groups.items()):
+        for group in document:
             rows = [
-                (f"{entry.entity.lower()}:{entry.qbo_id}", entry.txn_date, entry.amount, entry.sentence)
-                for entry in entries
+                [hold[column] for column in ("record", "date", "amount", "sentence")]
+                for hold in group["holds"]
             ]
-            title = f"{reason}: {len(entries)}; {entries[0].fixer}; released by {entries[0].release}"
-            console.print(table(title, ["record", "date", "amount", "what to do"], rows, money=["amount"]))
+            title = (
+                f"{group['reason']}: {counted(group['records'], 'record')}, {group['amount']:,} held. "
+                f"For {group['who']}; freed by {group['release']}."
+            )
+            console.print(table(title, ["record", "date", "amount", "what to do"], rows, numbers=["amount"]))
 
     show(document, as_json=as_json, human=human)
 
 
-def audit(
-    name: Annotated[str, typer.Argument(help="The connection.")],
-    record: Annotated[list[str], typer.Argument(help="bill:<QBO id>, a QuickBooks link, or words.")],
+def find(
+    name: Name,
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="WORDS...", help="Parts of number or vendor name, or a kind: bill granite"),
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Tell everything that happened to one record, oldest first."""
+    """List the newest records that fit all words, with the name that other commands take."""
     with open_site() as site:
         load_connection(site.home, name)
-        engine = site.engine()
-        with engine.connect() as db:
+        with site.engine() as engine, engine.connect() as db:
+            found = record_names.find(db, name, " ".join(words))
+    columns = ["record", "number", "vendor", "date", "total", "state"]
+    rows = [(hit.name, hit.document, hit.vendor, hit.txn_date, hit.total, hit.state) for hit in found]
+
+    def human(console: Console) -> None:
+        if not rows:
+            console.print(f"No record of {name} fits.")
+            return
+        console.print(table("", columns, rows, numbers=["total"]))
+        if len(rows) == record_names.SEVERAL:
+            console.print(f"At most {record_names.SEVERAL} are listed: more words narrow it down.")
+
+    show([dict(zip(columns, row, strict=True)) for row in rows], as_json=as_json, human=human)
+
+
+def audit(name: Name, record: RecordName, as_json: AsJson = False) -> None:
+    """Tell everything that happened to one record, oldest first."""
+    with open_site() as site:
+        zone = load_connection(site.home, name).zone
+        with site.engine() as engine, engine.connect() as db:
             named = record_names.one(db, name, " ".join(record))
             story = trail.story(db, name, named.entity, named.qbo_id)
-        engine.dispose()
     document = {
-        "record": f"{named.entity.lower()}:{named.qbo_id}",
+        "record": named.name,
         "number": named.document,
         "vendor": named.vendor,
         "entries": [
             {
                 "number": entry.number,
-                "at": entry.at.isoformat(),
+                "at": entry.at,
                 "event": entry.event,
                 "actor": entry.actor,
                 "run": entry.run_id,
@@ -99,21 +122,23 @@ def audit(
     def human(console: Console) -> None:
         rows = [
             (
-                entry.number,
-                f"{entry.at:%Y-%m-%d %H:%M:%S}",
+                f"{entry.at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
                 entry.event,
-                entry.actor,
                 _words(entry),
+                entry.actor,
                 entry.run_id[:8],
             )
             for entry in story
         ]
-        console.print(table(str(named), ["no", "UTC", "event", "who", "what", "run"], rows))
+        console.print(table(plain(str(named)), [f"when ({zone})", "event", "what", "by", "run"], rows))
 
     show(document, as_json=as_json, human=human)
 
 
 def _words(entry: trail.StoredEntry) -> str:
+    """The facts of an entry as `name value`, those that say nothing left out."""
+    said = {key: value for key, value in entry.detail.items() if value not in ("", None, [], {}, 0)}
     return ", ".join(
-        f"{key}: {value}" for key, value in entry.detail.items() if value not in ("", None, [], 0)
+        f"{key.replace('_', ' ')} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in said.items()
     )

@@ -2,10 +2,14 @@
 
 import re
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
+import typer
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy import Connection as Database
-from sqlalchemy import or_, select
 
 from ml_connector.errors import SetupError
 from ml_connector.qbo.models import Entity
@@ -21,54 +25,92 @@ KINDS = {
     "vendordetail": Entity.VENDOR,
 }
 SEVERAL = 20
+RecordName = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RECORD...",
+        help="bill:4471 (its id in QuickBooks), a pasted QuickBooks link, or words: bill 4471 granite",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class Named:
-    """A record that was meant."""
+    """A record that may be meant."""
 
     entity: Entity
     qbo_id: str
     document: str
     vendor: str
+    txn_date: date | None
+    total: Decimal
+    state: str
+
+    @property
+    def name(self) -> str:
+        """Its exact name, such as `bill:4471`."""
+        return f"{self.entity.lower()}:{self.qbo_id}"
 
     def __str__(self) -> str:
-        return f"{self.entity.lower()}:{self.qbo_id}  {self.document or 'without number'}  {self.vendor}"
+        if self.entity is Entity.VENDOR:
+            return f"{self.name}  {self.vendor}"
+        number = f"number {self.document}" if self.document else "without number"
+        return f"{self.name}  {number}  {self.vendor}  {self.txn_date or 'no date'}  {self.total:,}  {self.state}"
 
 
-def find(db: Database, connection: str, words: str) -> list[Named]:
-    """The records that `words` may mean, at most 20; several are for the person to choose from."""
+def find(db: Database, connection: str, words: str, *, limit: int = SEVERAL) -> list[Named]:
+    """The records that `words` may mean, newest first, at most `limit`: the person chooses among several.
+
+    Every word must fit: a kind, a part of number or vendor name, or the QBO id. Raises SetupError for a bad link.
+    """
     exact = _exact(words.strip())
     statement = select(record).where(record.c.connection == connection)
     if exact is not None:
         entity, qbo_id = exact
         statement = statement.where(record.c.entity == entity, record.c.qbo_id == qbo_id)
     else:
-        for word in words.split():
-            kind = KINDS.get(word.lower())
-            like = f"%{word.replace('%', '')}%"
-            statement = statement.where(
-                record.c.entity == kind
-                if kind is not None
-                else or_(
-                    record.c.document.ilike(like), record.c.vendor_name.ilike(like), record.c.qbo_id == word
-                )
-            )
-    rows = db.execute(statement.order_by(record.c.txn_date.desc(), record.c.qbo_id).limit(SEVERAL))
-    return [Named(Entity(row.entity), row.qbo_id, row.document, row.vendor_name) for row in rows]
+        statement = statement.where(*(_fits(word) for word in words.split()))
+    newest_first = (record.c.txn_date.desc().nulls_last(), record.c.entity, record.c.qbo_id)
+    rows = db.execute(statement.order_by(*newest_first).limit(limit))
+    return [
+        Named(
+            Entity(row.entity),
+            row.qbo_id,
+            row.document,
+            row.vendor_name,
+            row.txn_date,
+            row.total,
+            row.state,
+        )
+        for row in rows
+    ]
 
 
 def one(db: Database, connection: str, words: str) -> Named:
-    """The one record that `words` mean. Raises SetupError for none, and for several with all of them listed."""
-    found = find(db, connection, words)
+    """The one record that `words` mean. Raises SetupError for none, and for several with them listed."""
+    found = find(db, connection, words, limit=SEVERAL + 1)
     if not found:
         raise SetupError(
-            f"no record of {connection} fits {words!r}; give bill:<QBO id>, a QuickBooks link, or other words"
+            f"no record of {connection} fits {words!r}: give bill:<id in QuickBooks>, a QuickBooks link, "
+            "or a part of the number or the vendor's name"
         )
     if len(found) > 1:
-        listed = "\n".join(f"  {entry}" for entry in found)
-        raise SetupError(f"{len(found)} records fit {words!r}; name one of them:\n{listed}")
+        count = f"more than {SEVERAL}" if len(found) > SEVERAL else len(found)
+        listed = "\n".join(f"  {entry}" for entry in found[:SEVERAL])
+        raise SetupError(f"{count} records of {connection} fit {words!r}; name one of them:\n{listed}")
     return found[0]
+
+
+def _fits(word: str) -> ColumnElement[bool]:
+    kind = KINDS.get(word.lower())
+    if kind is not None:
+        return record.c.entity == kind
+    part = word.lstrip("#") or word
+    return or_(
+        record.c.document.icontains(part, autoescape=True),
+        record.c.vendor_name.icontains(part, autoescape=True),
+        record.c.qbo_id == part,
+    )
 
 
 def _exact(words: str) -> tuple[Entity, str] | None:

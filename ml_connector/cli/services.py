@@ -21,12 +21,11 @@ from typing import IO
 from ml_connector.cli.loopback import answers
 from ml_connector.cli.site import Site, dagster_instance
 from ml_connector.errors import SetupError
-from ml_connector.orchestration.janitor import sweep
+from ml_connector.settings import Connection, Home
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
 PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
-SOCKET_PATH_LIMIT = 100
 
 
 def _end_with_parent() -> None:
@@ -145,11 +144,38 @@ def free_port(wanted: int = 0) -> int:
     raise SetupError("no port is free on the loopback interface")
 
 
+def must_be_free(port: int, option: str) -> None:
+    """Raises SetupError when another program has `port`: whoever was told this one must find us there."""
+    if free_port(port) != port:
+        raise SetupError(f"port {port} is taken by another program: {option} chooses another one")
+
+
+def write_realms(home: Home, connections: Sequence[Connection]) -> None:
+    """Tell the receiver which QuickBooks company belongs to which connection.
+
+    Raises SetupError when two connections name the same company.
+    """
+    realms: dict[str, str] = {}
+    for connection in connections:
+        other = realms.setdefault(connection.qbo.realm_id, connection.name)
+        if other != connection.name:
+            raise SetupError(
+                f"{other} and {connection.name} name the same QuickBooks company {connection.qbo.realm_id}: "
+                "a company feeds one connection"
+            )
+    path = home.receiver / "realms.json"
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(realms), encoding="utf-8")
+    new.replace(path)
+
+
 def start_dagster(services: Services, port: int) -> str:
     """Sweep dead runs, then start code server, webserver and daemon; returns the address of the UI."""
+    from ml_connector.orchestration.janitor import sweep
+
     site = services.site
-    with dagster_instance() as instance:
-        sweep(instance, site.engine())
+    with dagster_instance() as instance, site.engine() as engine:
+        sweep(instance, engine)
     workspace = site.home.dagster / "workspace.yaml"
     code_port = free_port()
     location = {"host": "127.0.0.1", "port": code_port, "location_name": "ml_connector"}

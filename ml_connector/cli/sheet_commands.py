@@ -1,14 +1,18 @@
 """`mapping` and `projects`: check, publish and explain the customer's sheets."""
 
 import getpass
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
 
 import typer
 from rich.console import Console
 
 from ml_connector.cli import record_names
-from ml_connector.cli.output import AsJson, show, table
-from ml_connector.cli.site import open_site, prepare
+from ml_connector.cli.output import AsJson, counted, plain, show, table
+from ml_connector.cli.record_commands import Name
+from ml_connector.cli.record_names import RecordName
+from ml_connector.cli.site import open_site
 from ml_connector.errors import SetupError
 from ml_connector.mapping import publishing
 from ml_connector.mapping.explain import explain_line
@@ -17,10 +21,10 @@ from ml_connector.mapping.sheets import warnings
 from ml_connector.mapping.table import SheetRefused
 from ml_connector.mapping.windows import load_reference
 from ml_connector.qbo.models import Entity, parse_bill
-from ml_connector.settings import load_connection
+from ml_connector.settings import home_from, load_connection
 from ml_connector.store import landing, records, sheets
 
-Name = Annotated[str, typer.Argument(help="The connection.")]
+DAYS_SHOWN = 10
 
 mapping = typer.Typer(help="The table that maps bill lines to cost codes.", no_args_is_help=True)
 projects = typer.Typer(
@@ -29,9 +33,8 @@ projects = typer.Typer(
 
 
 def _check(sheet: str, name: str, as_json: bool) -> None:
-    with open_site() as site:
-        connection = load_connection(site.home, name)
-        content = publishing.read_sheet(site.home, connection, sheet)
+    home = home_from()
+    content = publishing.read_sheet(home, load_connection(home, name), sheet)
     faults: list[dict[str, Any]] = []
     remarks: list[dict[str, Any]] = []
     try:
@@ -45,9 +48,14 @@ def _check(sheet: str, name: str, as_json: bool) -> None:
     def human(console: Console) -> None:
         for title, rows in (("Errors: the file cannot be published", faults), ("Warnings", remarks)):
             if rows:
-                console.print(table(title, ["row", "column", "what"], [list(row.values()) for row in rows]))
-        if not faults:
-            console.print(f"{sheet}.csv of {name} can be published.")
+                cells = [list(row.values()) for row in rows]
+                console.print(table(title, ["row", "column", "what"], cells, numbers=["row"]))
+        if faults:
+            console.print(
+                f"Rows count as in Excel, the headings are row 1. Correct {sheet}.csv and check it again."
+            )
+        else:
+            console.print(f"{sheet}.csv of {name} can be published: `ml-connector {sheet} publish {name}`")
 
     show({"sheet": sheet, "errors": faults, "warnings": remarks}, as_json=as_json, human=human)
     if faults:
@@ -56,26 +64,28 @@ def _check(sheet: str, name: str, as_json: bool) -> None:
 
 def _publish(sheet: str, name: str, as_json: bool) -> None:
     with open_site() as site:
-        prepare(site)
         connection = load_connection(site.home, name)
-        engine = site.engine()
         content = publishing.read_sheet(site.home, connection, sheet)
-        done = publishing.publish(engine, connection, sheet, content, by=getpass.getuser())
-        engine.dispose()
-    document = {
-        "sheet": sheet,
-        "version": done.version,
-        "new": done.is_new,
-        "days_to_do": [str(day) for day in done.woken],
-    }
-    words = "is published" if done.is_new else "was published before: nothing changed"
-    show(
-        document,
-        as_json=as_json,
-        human=lambda console: console.print(
-            f"{sheet} version {done.version} {words}; {len(done.woken)} days with held records are looked at again."
-        ),
-    )
+        with site.engine() as engine:
+            done = publishing.publish(engine, connection, sheet, content, by=getpass.getuser())
+    document = {"sheet": sheet, "version": done.version, "new": done.is_new, "days_to_do": done.woken}
+
+    def human(console: Console) -> None:
+        if not done.is_new:
+            console.print(f"{sheet} is as published: it stays version {done.version}, nothing changed.")
+            return
+        console.print(f"{sheet} version {done.version} is published.")
+        if done.woken:
+            console.print(
+                f"Held records of {counted(len(done.woken), 'day')} are tried again: {_listed(done.woken)}"
+            )
+
+    show(document, as_json=as_json, human=human)
+
+
+def _listed(days: Sequence[date]) -> str:
+    shown = ", ".join(map(str, days[:DAYS_SHOWN]))
+    return f"{shown} and {len(days) - DAYS_SHOWN} more" if len(days) > DAYS_SHOWN else shown
 
 
 @mapping.command("check")
@@ -103,19 +113,16 @@ def publish_projects(name: Name, as_json: AsJson = False) -> None:
 
 
 @mapping.command("explain")
-def explain(
-    name: Name,
-    record: Annotated[list[str], typer.Argument(help="bill:<QBO id>, a QuickBooks link, or words.")],
-    as_json: AsJson = False,
-) -> None:
+def explain(name: Name, record: RecordName, as_json: AsJson = False) -> None:
     """Say for every line of a bill which rule took it, and why the ones above did not."""
     with open_site() as site:
         connection = load_connection(site.home, name)
-        engine = site.engine()
-        with engine.connect() as db:
+        with site.engine() as engine, engine.connect() as db:
             named = record_names.one(db, name, " ".join(record))
             if named.entity not in (Entity.BILL, Entity.VENDOR_CREDIT):
-                raise SetupError(f"{named} is no bill: only bills are mapped line by line")
+                raise SetupError(
+                    f"{named.name} is no bill: only bills and vendor credits are mapped line by line"
+                )
             version = landing.newest(db, name, named.entity, [named.qbo_id])[named.qbo_id]
             rules = publishing.newest_rules(db, name)
             if rules is None:
@@ -123,24 +130,12 @@ def explain(
             bill = parse_bill(version.raw, named.entity)
             reference = load_reference(db, connection)
             decided = records.lines_of(db, name, named.entity, [named.qbo_id])[named.qbo_id]
-        engine.dispose()
     lines: list[dict[str, Any]] = [
         {
             "line": line.number,
             "amount": line.amount,
             "description": line.description[:80],
-            "now": [
-                {
-                    "outcome": entry.outcome,
-                    "amount": entry.amount,
-                    "project": entry.project_id,
-                    "code": f"{entry.cost_code}.{entry.cost_type}" if entry.cost_code else "",
-                    "reason": entry.reason,
-                    "rule": entry.rule,
-                }
-                for entry in decided
-                if entry.line == line.number
-            ],
+            "now": [_decision(part) for part in decided if part.line == line.number],
             "rules": [
                 {"row": candidate.row, "took": candidate.took, "why": candidate.why}
                 for candidate in explain_line(line, bill, rules=rules, reference=reference)
@@ -150,19 +145,38 @@ def explain(
     ]
 
     def human(console: Console) -> None:
-        console.print(f"[bold]{named}[/bold], mapping version {rules.version}")
+        console.print(plain(f"{named}"), style="bold")
+        console.print(f"by mapping version {rules.version}:")
         for entry in lines:
-            rows = [(c["row"], "took it" if c["took"] else "", c["why"]) for c in entry["rules"]]
-            console.print(
-                table(
-                    f"Line {entry['line']}: {entry['amount']} {entry['description']}",
-                    ["row", "", "why"],
-                    rows,
-                )
-            )
+            _print_line(console, entry)
 
-    show(
-        {"record": f"{named.entity.lower()}:{named.qbo_id}", "version": rules.version, "lines": lines},
-        as_json=as_json,
-        human=human,
-    )
+    show({"record": named.name, "version": rules.version, "lines": lines}, as_json=as_json, human=human)
+
+
+def _decision(part: records.MappedLine) -> dict[str, Any]:
+    return {
+        "outcome": part.outcome,
+        "amount": part.amount,
+        "project": part.project_id,
+        "code": f"{part.cost_code}.{part.cost_type}" if part.cost_code else "",
+        "reason": part.reason,
+        "rule": part.rule,
+    }
+
+
+def _print_line(console: Console, entry: Mapping[str, Any]) -> None:
+    """A line with what became of it, and the rules from the top down to the one that took it."""
+    amount = "no amount" if entry["amount"] is None else f"{entry['amount']:,}"
+    title = " ".join(filter(None, (f"Line {entry['line']}: {amount}", entry["description"])))
+    taken = [rule["took"] for rule in entry["rules"]]
+    asked = entry["rules"][: taken.index(True) + 1 if True in taken else None]
+    rows = [(rule["row"], "took it" if rule["took"] else "", rule["why"]) for rule in asked]
+    if rows:
+        console.print(table(title, ["row", "", "why"], rows, numbers=["row"]))
+    else:
+        console.print(plain(title), style="bold")
+        console.print("No rule is asked: a line without money, or one that QuickBooks' lists cannot place.")
+    for part in entry["now"]:
+        where = f" on project {part['project']} as {part['code']}" if part["project"] else ""
+        why = f" ({part['reason']})" if part["reason"] else ""
+        console.print(f"  {part['amount']:,} {part['outcome']}{where}{why}")

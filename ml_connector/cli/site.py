@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import ArgumentError
 
 import ml_connector
 from ml_connector.errors import SetupError
@@ -23,7 +25,7 @@ from ml_connector.settings import (
 from ml_connector.store.database import open_engine
 from ml_connector.store.keys import make_key_ring
 from ml_connector.store.migrate import upgrade
-from ml_connector.store.postgres_server import start_server
+from ml_connector.store.postgres_server import PostgresServer, start_server
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -58,31 +60,75 @@ class Site:
             "DAGSTER_HOME": str(self.home.dagster),
         }
 
-    def engine(self) -> Engine:
-        """An engine for our tables."""
-        return open_engine(self.database_url)
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """An engine for our tables, which are made or brought up to date first."""
+        upgrade(self.database_url)
+        engine = open_engine(self.database_url)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
 
 
 @contextmanager
-def open_site(home: Path | None = None, *, throw_away: bool = False) -> Iterator[Site]:
-    """The installation in `home` (default: ML_CONNECTOR_HOME), its database running and this process's environment set.
+def open_site() -> Iterator[Site]:
+    """The installation that ML_CONNECTOR_HOME names, its database running and this process's environment set.
 
-    Without ML_CONNECTOR_DATABASE_URL the embedded Postgres of the home is started, or shared with whoever started it;
-    with `throw_away` its data are removed at the end. Raises SetupError.
+    Without ML_CONNECTOR_DATABASE_URL the embedded Postgres of the home is started, or shared with whoever started it.
+    Raises SetupError, also when there is no installation yet: only `new_site` makes one.
     """
-    place = home_from() if home is None else Home(home.expanduser().absolute())
+    home = home_from()
+    if not home.connections.is_dir():
+        raise SetupError(
+            f"{home.root} holds no connection yet: `ml-connector init NAME` makes the first, "
+            f"or {HOME_VARIABLE} must name another folder"
+        )
+    with new_site(home) as site:
+        yield site
+
+
+@contextmanager
+def new_site(home: Home) -> Iterator[Site]:
+    """As `open_site`, for a home that may be empty."""
     given = os.environ.get(DATABASE_VARIABLE, "")
-    if not given or throw_away:
-        place.root.mkdir(parents=True, exist_ok=True)
-        server = start_server(place.root, durable=not throw_away)
-        try:
-            with _entered(Site(place, server.url("psycopg"), embedded=True)) as site:
-                yield site
-        finally:
-            server.discard() if throw_away else server.stop()
-    else:
-        with _entered(Site(place, given, embedded=False)) as site:
+    if not given:
+        with embedded_site(home, throw_away=False) as site:
             yield site
+        return
+    try:
+        open_engine(given).dispose()
+    except ArgumentError:  # its text would show the password
+        raise SetupError(
+            f"{DATABASE_VARIABLE} is no database address: postgresql://user@host/database"
+        ) from None
+    with _entered(Site(home, given, embedded=False)) as site:
+        yield site
+
+
+@contextmanager
+def embedded_site(home: Home, *, throw_away: bool) -> Iterator[Site]:
+    """An installation on the embedded Postgres of its home; with `throw_away` its data are removed at the end."""
+    server: PostgresServer | None = None
+    try:
+        with undisturbed():
+            server = start_server(home.root, durable=not throw_away)
+        with _entered(Site(home, server.url("psycopg"), embedded=True)) as site:
+            yield site
+    finally:
+        if server is not None:
+            with undisturbed():
+                server.discard() if throw_away else server.stop()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block is done: what is half started or half stopped is left behind."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -101,6 +147,7 @@ def prepare(site: Site) -> None:
 
     Dagster's storage is touched here, alone: several first starts at once race for it.
     """
+    upgrade(site.database_url)  # first: without a database nothing is made
     home = site.home
     for folder in (home.connections, home.inbox, home.done, home.dagster, home.receiver):
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +158,6 @@ def prepare(site: Site) -> None:
     if not SHIPPED_DAGSTER_YAML.exists():
         raise SetupError(f"{SHIPPED_DAGSTER_YAML} is missing: install ml-connector from its repository")
     shutil.copyfile(SHIPPED_DAGSTER_YAML, home.dagster / "dagster.yaml")
-    upgrade(site.database_url)
     with dagster_instance():
         pass
 

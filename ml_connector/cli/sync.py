@@ -2,85 +2,100 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ml_connector.cli.output import AsJson, show, table
+from ml_connector.cli.output import AsJson, counted, plain, show, table
 from ml_connector.cli.site import Site, dagster_instance, open_site, prepare
 from ml_connector.errors import SetupError
 from ml_connector.settings import Connection, load_connection, load_connections
 from ml_connector.store import landing, records
 
+if TYPE_CHECKING:
+    import dagster as dg
+
 DAYS_A_RUN = 7
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+# The run's history keeps every event; a person who waits for a command is told the outcome.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def sync(
-    name: Annotated[str, typer.Argument(help="The connection.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The connection.")],
     first: Annotated[
         datetime | None,
-        typer.Option("--from", formats=["%Y-%m-%d"], help="First day of change in QuickBooks."),
+        typer.Option(
+            "--from",
+            formats=["%Y-%m-%d"],
+            metavar="YYYY-MM-DD",
+            help="First day of change in QuickBooks (default: the last day).",
+        ),
     ] = None,
     last: Annotated[
         datetime | None,
-        typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of change (default: today)."),
+        typer.Option(
+            "--to",
+            formats=["%Y-%m-%d"],
+            metavar="YYYY-MM-DD",
+            help="Last day of change in QuickBooks (default: today).",
+        ),
     ] = None,
     bill_dates: Annotated[
         tuple[datetime, datetime] | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Bills dated from and to, whenever they were changed."),
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            metavar="FROM TO",
+            help="Instead: bills by their own date, YYYY-MM-DD YYYY-MM-DD, whenever they were changed.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read, map and post the open day; or a range of days of change; or bills by their own date. A person's run: what
-    Procore refused before is sent again."""
+    """Read, map and post now: the open day, a range of days of change, or bills by their own date.
+
+    It is a person's run: what Procore refused before is sent again. The exit code is 1 when a run failed.
+    """
     if bill_dates is not None and (first is not None or last is not None):
         raise SetupError(
             "--from and --to are days of change, --bill-dates are dates on the bills: give one of the two"
         )
     with open_site() as site:
-        prepare(site)
         connection = load_connection(site.home, name)
+        prepare(site)
         days = _days(site, connection, first, last, bill_dates)
         runs = [
             _run(site, connection, days[start : start + DAYS_A_RUN])
             for start in range(0, len(days), DAYS_A_RUN)
         ]
-        engine = site.engine()
-        with engine.connect() as db:
+        with site.engine() as engine, engine.connect() as db:
             tallies = records.tally(db, name, days=days) if days else {}
             held = records.holds_of(db, name, days=days) if days else []
-        engine.dispose()
     rows = [
         {
             "kind": entity,
             "state": state,
-            "records": t.count,
-            "total": t.total,
-            "posted": t.posted,
-            "held": t.held,
+            "records": tally.count,
+            "total": tally.total,
+            "posted": tally.posted,
+            "held": tally.held,
         }
-        for (entity, state), t in tallies.items()
+        for (entity, state), tally in tallies.items()
     ]
 
     def human(console: Console) -> None:
         if not days:
             console.print("No bill of those dates was ever read.")
         for run in runs:
-            console.print(
-                f"run {run['id']} {run['days']}: {run['status']}{' ' + run['problem'] if run['problem'] else ''}"
-            )
-        columns = ["kind", "state", "records", "total", "posted", "held"]
-        console.print(table("", columns, [list(row.values()) for row in rows], money=columns[2:]))
+            console.print(f"{run['days']}: {run['status']}, run {run['id']}")
+            if run["problem"]:
+                console.print(plain(f"  {run['problem']}"))
+        if rows:
+            columns = list(rows[0])
+            console.print(table("", columns, [list(row.values()) for row in rows], numbers=columns[2:]))
         if held:
-            console.print(f"{len(held)} holds: `ml-connector holds {name}` tells them.")
+            console.print(f"{counted(len(held), 'hold')}: `ml-connector holds {name}` lists what to do.")
 
-    show(
-        {"days": [str(day) for day in days], "runs": runs, "records": rows, "holds": len(held)},
-        as_json=as_json,
-        human=human,
-    )
+    show({"days": days, "runs": runs, "records": rows, "holds": len(held)}, as_json=as_json, human=human)
     if any(run["status"] != "SUCCESS" for run in runs):
         raise typer.Exit(1)
 
@@ -92,22 +107,21 @@ def _days(
     last: datetime | None,
     bill_dates: tuple[datetime, datetime] | None,
 ) -> list[date]:
-    today = datetime.now(connection.zone).date()
     if bill_dates is not None:
-        engine = site.engine()
-        with engine.connect() as db:
-            found = landing.days_of_bill_dates(
-                db, connection.name, first=bill_dates[0].date(), last=bill_dates[1].date()
-            )
-        engine.dispose()
-        return found
+        begin, end = (day.date() for day in bill_dates)
+        if begin > end:
+            raise SetupError(f"--bill-dates {begin} {end}: the first date must not be after the second")
+        with site.engine() as engine, engine.connect() as db:
+            return landing.days_of_bill_dates(db, connection.name, first=begin, last=end)
+    today = datetime.now(connection.zone).date()
     end = last.date() if last is not None else today
-    start = first.date() if first is not None else end
-    if not connection.start_date <= start <= end <= today:
+    begin = first.date() if first is not None else end
+    if not connection.start_date <= begin <= end <= today:
         raise SetupError(
-            f"days must lie between {connection.start_date} (the start) and {today} (today), in order"
+            f"days must lie between {connection.start_date}, the start of {connection.name}, and {today}, "
+            "today, the first before the last"
         )
-    return [start + timedelta(days=offset) for offset in range((end - start).days + 1)]
+    return [begin + timedelta(days=offset) for offset in range((end - begin).days + 1)]
 
 
 def _run(site: Site, connection: Connection, days: Sequence[date]) -> dict[str, Any]:
@@ -124,15 +138,28 @@ def _run(site: Site, connection: Connection, days: Sequence[date]) -> dict[str, 
         result = job.execute_in_process(
             instance=instance,
             partition_key=span[0] if len(span) == 1 else None,
+            run_config=QUIET,
             tags=tags,
             raise_on_error=False,
         )
-    problems = [
-        event.message or "" for event in result.all_events if event.is_step_failure or event.is_failure
-    ]
+    problems = [_problem(event) for event in result.all_events if event.is_step_failure]
     return {
         "id": result.run_id,
         "days": names.days_tag(span),
         "status": "SUCCESS" if result.success else "FAILURE",
-        "problem": problems[0] if problems else "",
+        "problem": "; ".join(problems),
     }
+
+
+def _problem(event: "dg.DagsterEvent") -> str:
+    """Why a step failed, in the words of the one who raised it."""
+    failure = event.step_failure_data
+    if failure.user_failure_data is not None and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    error = failure.error
+    if error is not None and error.cause is not None:
+        error = error.cause  # Dagster's own error only says which step it was
+    if error is None:
+        return "it failed without a word"
+    raised, _, words = error.message.strip().partition(": ")
+    return words if raised.startswith("ml_connector.") else error.message.strip()

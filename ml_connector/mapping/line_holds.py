@@ -81,6 +81,15 @@ def closed(piece: Piece, project_id: str, project: CatalogProject | None) -> Hol
     return _hold(piece, Reason.PROJECT_CLOSED, f"{text}, {advice}", f"project {project_id}")
 
 
+def unreadable(piece: Piece, project: CatalogProject) -> Hold:
+    """Procore keeps the project's budget codes from us."""
+    text = (
+        f"goes to project {quoted(project.name, 40)} ({project.id}), whose budget codes Procore does not show to"
+        f" ml-connector ({quoted(project.unreadable)}): give the service account that project"
+    )
+    return _hold(piece, Reason.PERMISSION, text, f"project {project.id}")
+
+
 def code_missing(piece: Piece, project: CatalogProject, outcome: Outcome) -> Hold:
     """The project has no such active budget code; the nearest it has are offered."""
     pair = _pair(outcome.cost_code, outcome.cost_type)

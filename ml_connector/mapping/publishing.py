@@ -67,7 +67,9 @@ def publish(engine: Engine, connection: Connection, sheet: str, content: bytes, 
         version, is_new = sheets.publish(db, connection.name, sheet, content, by=by)
         woken: Sequence[date] = ()
         if is_new:
-            woken = windows.wake(db, connection.name, FREED_BY_SHEETS, why=f"{sheet} version {version} was published")
+            woken = windows.wake(
+                db, connection.name, FREED_BY_SHEETS, why=f"{sheet} version {version} was published"
+            )
             told = audit.Entry("published", "Sheet", sheet, {"version": version, "days_woken": len(woken)})
             audit.append(db, connection.name, [told], run_id="", actor=by)
     return Publication(sheet, version, is_new, tuple(woken))

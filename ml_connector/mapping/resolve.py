@@ -150,6 +150,8 @@ class _Deciding:
         project = self.catalog.projects.get(project_id)
         if project is None or not project.active:
             return self._held(piece, line_holds.closed(piece, project_id, project))
+        if project.unreadable:
+            return self._held(piece, line_holds.unreadable(piece, project))
         code = project.codes.get((outcome.cost_code.upper(), outcome.cost_type.upper()))
         if code is None or not code.active:
             return self._held(piece, line_holds.code_missing(piece, project, outcome))

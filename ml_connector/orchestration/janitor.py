@@ -24,10 +24,11 @@ def sweep(instance: dg.DagsterInstance, engine: Engine) -> list[str]:
     """Fail every begun run whose worker process is gone, mark its windows, and return the run ids.
 
     A worker on this host is looked up by process id and start time; runs of other hosts are left to their own start.
-    A begun run without a worker row had not reached its first step.
+    A begun run without a worker row had not reached its first step. What ended runs of this host signed is forgotten.
     """
     dead: list[str] = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=BEGUN)):
+    begun = instance.get_run_records(dg.RunsFilter(statuses=BEGUN))
+    for record in begun:
         run = record.dagster_run
         with engine.begin() as db:
             row = db.execute(select(worker).where(worker.c.run_id == run.run_id)).one_or_none()
@@ -40,5 +41,8 @@ def sweep(instance: dg.DagsterInstance, engine: Engine) -> list[str]:
             if row is not None:
                 days: Sequence[date] = [date.fromisoformat(day) for day in row.days]
                 windows.mark(db, row.connection, days, reason="the run that worked on it was killed")
-                db.execute(delete(worker).where(worker.c.run_id == run.run_id))
+    living = {record.dagster_run.run_id for record in begun} - set(dead)
+    with engine.begin() as db:
+        ended = worker.c.run_id.not_in(living) & (worker.c.host == socket.gethostname())
+        db.execute(delete(worker).where(ended))
     return dead

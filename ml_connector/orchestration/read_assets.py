@@ -1,4 +1,7 @@
-"""The assets of what QBO holds: one step and one CDC call for all entity types of a connection."""
+"""The assets of what QBO holds: one step and one CDC call for all entity types of a connection.
+
+Days that the cursor passes are marked too: no run of their own follows, and what an outage left red turns green.
+"""
 
 from collections.abc import Iterator
 
@@ -26,17 +29,30 @@ def read_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
         context: dg.AssetExecutionContext, store: StoreResource, qbo: QboResource
     ) -> Iterator[dg.MaterializeResult[None]]:
         from ml_connector.orchestration import reports, work
+        from ml_connector.store import landing
 
         run = run_of(context)
         current = store.connection(connection.name)
         engine = store.engine()
         client = qbo.client(current, engine)
+        before = work.read_to(engine, current)
         reading = work.read(engine, store.folders(), current, client, run)
+        closed = work.closed_by(reading, current, run, before=before)
         context.log.info(reports.read_sentence(reading))
         with engine.connect() as db:
+            stored = landing.counts_of_days(db, current.name, closed)
             for name in names.QBO_ASSETS:
+                key = names.key(connection.name, "qbo", name)
+                for day in closed:
+                    context.log_event(
+                        dg.AssetMaterialization(
+                            key,
+                            partition=day.isoformat(),
+                            metadata=reports.of_closed_day(stored, day, name, reading),
+                        )
+                    )
                 yield dg.MaterializeResult(
-                    asset_key=names.key(connection.name, "qbo", name),
+                    asset_key=key,
                     metadata=reports.of_reading(db, current, run.days, name, reading, client),
                 )
 

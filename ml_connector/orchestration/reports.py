@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ from sqlalchemy import Connection as Database
 
 from ml_connector.holds import REASONS
 from ml_connector.mapping.windows import Mapped
+from ml_connector.money import ZERO
 from ml_connector.posting.windows import Posted
 from ml_connector.qbo.models import REFERENCE, Entity
 from ml_connector.reading.windows import Reading
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ml_connector.qbo.client import QboClient
 
 Metadata = dict[str, dg.MetadataValue[Any]]
+Counts = Mapping[tuple[date, str], tuple[int, Decimal]]  # of landing, by day and entity
 FIRST = 20
 ENTITIES_OF = {
     "vendors": [Entity.VENDOR],
@@ -73,17 +76,27 @@ def of_reading(
 ) -> Metadata:
     """Metadata of a `qbo/*` asset."""
     entities = ENTITIES_OF[name]
-    stored = landing.counts_of_days(db, connection.name, days)
-    held = [stored[day, entity] for day in days for entity in entities if (day, entity) in stored]
     return {
-        "window": dg.MetadataValue.text(_span(days)),
+        **_in_window(landing.counts_of_days(db, connection.name, days), days, name),
         "read_by": dg.MetadataValue.text(str(reading.mode)),
         "new_versions": dg.MetadataValue.int(sum(reading.new[entity] for entity in entities)),
         "deleted": dg.MetadataValue.int(sum(reading.deleted[entity] for entity in entities)),
-        "in_window": dg.MetadataValue.int(sum(count for count, _ in held)),
-        "money_in_window": dg.MetadataValue.text(f"{sum((amount for _, amount in held), 0):.2f}"),
         "qbo_calls": dg.MetadataValue.int(client.calls.total()),
         "webhook_files": dg.MetadataValue.int(reading.files),
+    }
+
+
+def of_closed_day(stored: Counts, day: date, name: str, reading: Reading) -> Metadata:
+    """Metadata of a `qbo/*` asset for a day that another day's run read to its end."""
+    return {**_in_window(stored, [day], name), "read_by": dg.MetadataValue.text(str(reading.mode))}
+
+
+def _in_window(stored: Counts, days: Sequence[date], name: str) -> Metadata:
+    held = [stored[day, entity] for day in days for entity in ENTITIES_OF[name] if (day, entity) in stored]
+    return {
+        "window": dg.MetadataValue.text(_span(days)),
+        "in_window": dg.MetadataValue.int(sum(count for count, _ in held)),
+        "money_in_window": dg.MetadataValue.text(f"{sum((amount for _, amount in held), ZERO):.2f}"),
     }
 
 
@@ -131,10 +144,10 @@ def _states(db: Database, connection: Connection, days: Sequence[date], name: st
     metadata: Metadata = {
         "window": dg.MetadataValue.text(_span(days)),
         "records": dg.MetadataValue.int(sum(t.count for t in tallies.values())),
-        "money": dg.MetadataValue.text(f"{sum((t.total for t in tallies.values()), 0):.2f}"),
-        "posted": dg.MetadataValue.text(f"{sum((t.posted for t in tallies.values()), 0):.2f}"),
-        "excluded": dg.MetadataValue.text(f"{sum((t.excluded for t in tallies.values()), 0):.2f}"),
-        "held": dg.MetadataValue.text(f"{sum((t.held for t in tallies.values()), 0):.2f}"),
+        "money": dg.MetadataValue.text(f"{sum((t.total for t in tallies.values()), ZERO):.2f}"),
+        "posted": dg.MetadataValue.text(f"{sum((t.posted for t in tallies.values()), ZERO):.2f}"),
+        "excluded": dg.MetadataValue.text(f"{sum((t.excluded for t in tallies.values()), ZERO):.2f}"),
+        "held": dg.MetadataValue.text(f"{sum((t.held for t in tallies.values()), ZERO):.2f}"),
         "summary": dg.MetadataValue.md("\n".join(lines) if tallies else "Nothing changed in this window."),
     }
     if holds:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from ml_connector.settings import DATABASE_VARIABLE, Connection, Home, load_connection
 
@@ -19,6 +20,7 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagst
     """Home folder and database. The address of the database is read from the environment when a run starts."""
 
     home: str
+    _engine: "Engine | None" = PrivateAttr(default=None)
 
     def folders(self) -> Home:
         """The home."""
@@ -29,10 +31,17 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagst
         return load_connection(self.folders(), name)
 
     def engine(self) -> "Engine":
-        """An engine for our tables."""
+        """The run's engine for our tables; its connections are closed when the run ends."""
         from ml_connector.store.database import open_engine
 
-        return open_engine(os.environ[DATABASE_VARIABLE])
+        if self._engine is None:
+            self._engine = open_engine(os.environ[DATABASE_VARIABLE])
+        return self._engine
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Close what the run had open."""
+        if self._engine is not None:
+            self._engine.dispose()
 
 
 class QboResource(dg.ConfigurableResource):  # type: ignore[type-arg]

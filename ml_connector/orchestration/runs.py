@@ -16,4 +16,4 @@ def run_of(context: dg.AssetExecutionContext) -> "Run":
     from ml_connector.orchestration.work import Run
 
     days = tuple(date.fromisoformat(day) for day in context.partition_keys)
-    return Run(context.run_id, days, automatic=context.run.tags.get(names.AUTOMATIC_TAG) == "true")
+    return Run(context.run.run_id, days, automatic=context.run.tags.get(names.AUTOMATIC_TAG) == "true")

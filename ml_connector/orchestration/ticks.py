@@ -1,13 +1,13 @@
 """What schedules and sensors ask of Postgres: short questions, no vendor call. Imported only inside a tick."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
 from sqlalchemy import Engine
 
-from ml_connector.holds import Reason
+from ml_connector.holds import REASONS, Reason
 from ml_connector.settings import DATABASE_VARIABLE
 from ml_connector.store import records, windows
 from ml_connector.store.database import open_engine
@@ -18,7 +18,9 @@ WAITS_FOR_PROCORE = (
     Reason.PROJECT_CLOSED,
     Reason.VENDOR_AMBIGUOUS,
     Reason.VENDOR_INACTIVE,
+    Reason.PERMISSION,
 )
+FAIL_A_DAY = [reason for reason, facts in REASONS.items() if facts.fails_day]
 FIRST_PAUSE = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(hours=1)
 
@@ -61,17 +63,21 @@ def take_ready(connection: str, *, busy: frozenset[date], today: date) -> list[t
         ]
         for window in ready:
             windows.begin(db, connection, {window.day: window.mark}, not_before=now + pause(window.attempts))
-    return list(ranges([window.day for window in ready]))
+        red = {entry.day for entry in records.holds_of(db, connection, reasons=FAIL_A_DAY)}
+    return list(ranges([window.day for window in ready], apart=red))
 
 
-def ranges(days: Iterable[date]) -> Iterator[tuple[date, date]]:
-    """Days grouped into spans of at most a month; days in between that are clean cost nothing."""
+def ranges(days: Iterable[date], *, apart: Collection[date] = ()) -> Iterator[tuple[date, date]]:
+    """Days grouped into spans of at most a month.
+
+    Days in between that are clean cost nothing; one of `apart` would fail the run of the others, so it parts them.
+    """
     first: date | None = None
     last: date | None = None
     for day in sorted(days):
         if first is None or last is None:
             first = day
-        elif (day - first).days >= DAYS_A_RUN:
+        elif (day - first).days >= DAYS_A_RUN or any(last < other < day for other in apart):
             yield first, last
             first = day
         last = day

@@ -2,11 +2,13 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, delete, insert, select, update
 
 from ml_connector.errors import TransientError
@@ -20,10 +22,11 @@ from ml_connector.qbo.client import QboClient
 from ml_connector.qbo.models import Entity
 from ml_connector.reading.windows import Reader, Reading
 from ml_connector.settings import Connection, Home
-from ml_connector.store import catalog, records, windows
+from ml_connector.store import catalog, cursor, records, windows
 from ml_connector.store.claims import claim
 from ml_connector.store.tables import worker
 
+KINDS = ("vendors", "direct_costs")
 WAITS_FOR_DIRECTORY = (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_INACTIVE)
 
 
@@ -68,6 +71,23 @@ def read(engine: Engine, home: Home, connection: Connection, client: QboClient, 
     return Reader(connection, home, engine, client, run.run_id).read(run.days)
 
 
+def read_to(engine: Engine, connection: Connection) -> datetime | None:
+    """Up to which server time everything was read; None before the first load."""
+    with engine.connect() as db:
+        return cursor.read_to(db, connection.name)
+
+
+def closed_by(reading: Reading, connection: Connection, run: Run, *, before: datetime | None) -> list[date]:
+    """Days besides the run's own that `reading` read to their end; the cursor stood at `before`."""
+    if reading.read_to is None:
+        return []
+    start = connection.start_date
+    first = start if before is None else max(before.astimezone(connection.zone).date(), start)
+    end = reading.read_to.astimezone(connection.zone).date()
+    closed = (first + timedelta(days=offset) for offset in range((end - first).days))
+    return [day for day in closed if day not in run.days]
+
+
 def map_days(
     engine: Engine, connection: Connection, run: Run, procore: Callable[[], ProcoreClient]
 ) -> Mapped:
@@ -79,7 +99,8 @@ def map_days(
             marks = {day.isoformat(): seen.get(day) for day in run.days}
             db.execute(update(worker).where(worker.c.run_id == run.run_id).values(days=marks))
         if _needs_catalog(engine, connection, run.days):
-            refresh_lists(engine, connection, procore())
+            with _kept_dirty(engine, connection, run):
+                refresh_lists(engine, connection, procore())
         return Mapper(connection, engine, lambda db: load_catalog(db, connection.name), run.run_id).map_days(
             run.days
         )
@@ -115,20 +136,20 @@ def _needs_catalog(engine: Engine, connection: Connection, days: Sequence[date])
 def post(
     engine: Engine, connection: Connection, run: Run, client: ProcoreClient, kinds: Sequence[str]
 ) -> Mapping[str, Posted]:
-    """Post the given kinds of the run's days, and clear the days that are done.
+    """Post the given kinds of the run's days, and clear the days that are done with all kinds.
 
     A day that waits for Procore stays dirty until its time.
     """
     done: dict[str, Posted] = {}
-    with claim(engine, f"post:{connection.name}"):
+    with claim(engine, f"post:{connection.name}"), _kept_dirty(engine, connection, run):
         poster = Poster(connection, engine, client, run.run_id, resend=not run.automatic)
         if "vendors" in kinds:
             done["vendors"] = poster.post_vendors(run.days)
         if "direct_costs" in kinds:
             done["direct_costs"] = poster.post_direct_costs(run.days)
         with engine.begin() as db:
-            seen = _marks_of(engine, run)
-            windows.clear(db, connection.name, seen)
+            if len(done) == len(KINDS):
+                windows.clear(db, connection.name, _marks_of(db, run))
             for posted in done.values():
                 for day, until in posted.waiting_days.items():
                     windows.postpone(
@@ -137,17 +158,21 @@ def post(
     return done
 
 
-def _marks_of(engine: Engine, run: Run) -> dict[date, int]:
-    with engine.connect() as db:
-        days = db.scalar(select(worker.c.days).where(worker.c.run_id == run.run_id)) or {}
+def _marks_of(db: Database, run: Run) -> dict[date, int]:
+    days = db.scalar(select(worker.c.days).where(worker.c.run_id == run.run_id)) or {}
     return {date.fromisoformat(day): mark for day, mark in days.items() if mark is not None}
 
 
-def keep_dirty(engine: Engine, connection: Connection, run: Run, error: TransientError) -> None:
-    """An outage ended the run: its days are run again when the vendor may be back."""
-    until = error.not_before or datetime.now(UTC) + timedelta(seconds=connection.timing.settle)
-    with engine.begin() as db:
-        for day in run.days:
-            windows.postpone(
-                db, connection.name, day, not_before=until, reason=f"{error.vendor} did not answer"
-            )
+@contextmanager
+def _kept_dirty(engine: Engine, connection: Connection, run: Run) -> Iterator[None]:
+    """An outage that ends the run here leaves its days to be run again when the vendor may be back."""
+    try:
+        yield
+    except TransientError as error:
+        until = error.not_before or datetime.now(UTC) + timedelta(seconds=connection.timing.settle)
+        with engine.begin() as db:
+            for day in run.days:
+                windows.postpone(
+                    db, connection.name, day, not_before=until, reason=f"{error.vendor} did not answer"
+                )
+        raise

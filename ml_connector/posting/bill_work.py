@@ -30,7 +30,9 @@ class Work:
     known: Mapping[str, Row[Any]]  # ledger rows of all its targets, by origin id
     holds: list[Hold] = field(default_factory=list)
     wait_until: datetime | None = None
-    refused: dict[str, str] = field(default_factory=dict)  # sentences by origin id of the target that is to blame
+    refused: dict[str, str] = field(
+        default_factory=dict
+    )  # sentences by origin id of the target that is to blame
 
     @property
     def open(self) -> bool:
@@ -71,6 +73,13 @@ class Work:
     def wait(self, until: datetime) -> None:
         """The outcome of a part is unknown: leave the bill alone until then."""
         self.wait_until = until if self.wait_until is None else max(self.wait_until, until)
+
+    @property
+    def renames(self) -> bool:
+        """Whether a number that is in use in Procore is given up."""
+        return bool(self.surplus) or any(
+            self.is_live(cost) and self.known[cost.origin_id].number != cost.number for cost in self.wanted
+        )
 
     def is_live(self, cost: DirectCost) -> bool:
         """Whether an earlier version of this target counts in Procore."""

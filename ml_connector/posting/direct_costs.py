@@ -20,11 +20,15 @@ from ml_connector.posting.targets import DirectCost, void_number
 from ml_connector.procore.client import Accepted, Outcome, ProcoreClient, Refused
 from ml_connector.settings import Connection
 from ml_connector.store import audit, ledger
-from ml_connector.store.ledger import Fate, Intent, Kind
+from ml_connector.store.ledger import Confirmed, Fate, Intent, Kind
 from ml_connector.transport.call import CallRefused
 
 SYNC_ROWS = 1000
-COUNTING = (Fate.CONFIRMED, Fate.SENDING, Fate.UNKNOWN)  # states in which a record with a Procore id may count
+COUNTING = (
+    Fate.CONFIRMED,
+    Fate.SENDING,
+    Fate.UNKNOWN,
+)  # states in which a record with a Procore id may count
 
 Entry = TypeVar("Entry")
 Sent = tuple[Work, DirectCost | None, Mapping[str, Any]]  # a row of a sync action, and what it belongs to
@@ -49,6 +53,12 @@ class DirectCostDesk:
         Calls are made a project at a time with up to 1000 rows each. A refusal or an outage ends only the works
         concerned, which then say so; ReconnectNeeded is raised, since no other work could go on.
         """
+        # A number that one bill gives up may be what another one takes.
+        for some in ([work for work in works if work.renames], [work for work in works if not work.renames]):
+            if some:
+                self._write(some)
+
+    def _write(self, works: Sequence[Work]) -> None:
         for kept in (self._header_ids, self._line_ids, self._drafts):
             kept.clear()
         self._intend([(work, cost) for work in works for cost in work.todo])
@@ -106,7 +116,9 @@ class DirectCostDesk:
             return self._blame(path, rows, error, key=key)
         return answer.settle(updates, key=key)
 
-    def _blame(self, path: str, rows: Sequence[Sent], error: PermanentError, *, key: str) -> dict[str, Outcome]:
+    def _blame(
+        self, path: str, rows: Sequence[Sent], error: PermanentError, *, key: str
+    ) -> dict[str, Outcome]:
         """A whole call was refused: find the rows that are to blame by halves, so that the others go through."""
         if error.status in (401, 403, 404):
             for work, _, _ in rows:
@@ -157,11 +169,13 @@ class DirectCostDesk:
                 told = []
                 for work, row in group:
                     outcome = outcomes.get(str(there[row.origin_id]))
-                    if _is_gone(there[row.origin_id], outcome) and work.open:
+                    if _is_gone(outcome):
                         ledger.remove(db, self.connection.name, row.origin_id)
                         told.append(_reversed(work, row))
                     elif outcome is not None:
                         self._not_accepted(work, None, outcome)
+                    elif there[row.origin_id] is None and work.open:  # it never came to be
+                        ledger.remove(db, self.connection.name, row.origin_id)
                 self._tell(db, told)
 
     def _look_up(self, work: Work, row: Row[Any]) -> int | None:
@@ -196,20 +210,22 @@ class DirectCostDesk:
         again: list[tuple[Work, DirectCost]] = []
         for project, group in _by(costs, _project_of_cost):
             outcomes = self._sync(
-                headers_path(project), [(work, cost, {**cost.header, "status": "draft"}) for work, cost in group]
+                headers_path(project),
+                [(work, cost, {**cost.header, "status": "draft"}) for work, cost in group],
             )
             crashpoint("K7")
+            found: dict[str, int] = {}
+            for work, cost in group:
+                outcome = outcomes.get(cost.origin_id)
+                if isinstance(outcome, Accepted):
+                    found[cost.origin_id] = self._header_ids[cost.origin_id] = int(outcome.entity["id"])
+                    self._drafts.add(cost.origin_id)
+                elif isinstance(outcome, Refused) and work.renumber(cost, outcome, self._header_ids):
+                    again.append((work, work.newest(cost)))
+                elif outcome is not None:
+                    self._not_accepted(work, cost, outcome)
             with self.engine.begin() as db:
-                for work, cost in group:
-                    outcome = outcomes.get(cost.origin_id)
-                    if isinstance(outcome, Accepted):
-                        self._header_ids[cost.origin_id] = int(outcome.entity["id"])
-                        self._drafts.add(cost.origin_id)
-                        ledger.found(db, self.connection.name, cost.origin_id, int(outcome.entity["id"]))
-                    elif isinstance(outcome, Refused) and work.renumber(cost, outcome, self._header_ids):
-                        again.append((work, work.newest(cost)))
-                    elif outcome is not None:
-                        self._not_accepted(work, cost, outcome)
+                ledger.found(db, self.connection.name, found)
         return again
 
     def _final_headers(self, works: Sequence[Work]) -> None:
@@ -218,37 +234,38 @@ class DirectCostDesk:
             self._drafts.difference_update(cost.origin_id for _, cost in group)
             outcomes = self._sync(headers_path(project), [(work, cost, cost.header) for work, cost in group])
             crashpoint("K14")
+            confirmed: list[Confirmed] = []
+            told: list[audit.Entry] = []
+            for work, cost in group:
+                outcome = outcomes.get(cost.origin_id)
+                if isinstance(outcome, Accepted):
+                    if self._is_whole(work, cost, outcome.entity):
+                        confirmed.append(self._confirmed(cost, outcome.entity))
+                        told.append(_posted(work, cost, outcome.entity))
+                elif outcome is not None:
+                    self._not_accepted(work, cost, outcome)
             with self.engine.begin() as db:
-                told: list[audit.Entry] = []
-                for work, cost in group:
-                    outcome = outcomes.get(cost.origin_id)
-                    if isinstance(outcome, Accepted):
-                        told.extend(self._close(db, work, cost, outcome.entity))
-                    elif outcome is not None:
-                        self._not_accepted(work, cost, outcome)
+                ledger.confirm(db, self.connection.name, confirmed)
                 self._tell(db, told)
             crashpoint("K8")
 
-    def _close(self, db: Database, work: Work, cost: DirectCost, entity: Mapping[str, Any]) -> list[audit.Entry]:
+    def _is_whole(self, work: Work, cost: DirectCost, entity: Mapping[str, Any]) -> bool:
+        """Whether Procore counts what the bill has; if not, the bill is refused."""
         try:
             there = parse_amount(entity.get("grand_total"), field="grand_total")
         except BadRecord as error:
             work.refuse(f"its answer has no usable total ({error})", cost)
-            return []
+            return False
         if there != cost.amount:
-            work.refuse(f"it counts {there} where the bill has {cost.amount}: a line there is not of this bill", cost)
-            return []
-        ledger.confirm(
-            db,
-            self.connection.name,
-            cost.origin_id,
-            procore_id=int(entity["id"]),
-            confirmed_hash=cost.body_hash,
-            amount=cost.amount,
-            line_ids=self._line_ids.get(cost.origin_id, {}),
-        )
-        detail = {"origin_id": cost.origin_id, "procore_id": entity["id"], "amount": cost.amount}
-        return [audit.Entry("posted", work.entity, work.qbo_id, detail)]
+            work.refuse(
+                f"it counts {there} where the bill has {cost.amount}: a line there is not of this bill", cost
+            )
+            return False
+        return True
+
+    def _confirmed(self, cost: DirectCost, entity: Mapping[str, Any]) -> Confirmed:
+        line_ids = self._line_ids.get(cost.origin_id, {})
+        return Confirmed(cost.origin_id, int(entity["id"]), cost.body_hash, cost.amount, line_ids)
 
     # -- what went wrong --------------------------------------------------------------------------------------------
 
@@ -256,7 +273,9 @@ class DirectCostDesk:
         """Held after a refusal: whatever of the bill may count in Procore goes to draft, and the refusal is noted."""
         costs = [(work, cost) for work in works for cost in work.wanted]
         for project, group in _by(costs, _project_of_cost):
-            loud = {cost.origin_id: self._id_of(work, cost) for work, cost in group if self._may_count(work, cost)}
+            loud = {
+                cost.origin_id: self._id_of(work, cost) for work, cost in group if self._may_count(work, cost)
+            }
             drafts: list[Sent] = [
                 (work, None, {"id": loud[cost.origin_id], "status": "draft"})
                 for work, cost in group
@@ -293,7 +312,9 @@ class DirectCostDesk:
             return False
         row = work.known.get(cost.origin_id)
         # A header that was sent in this run and is no draft; or one of which no run can say that it is a draft.
-        return cost.origin_id in self._header_ids or row is None or row.state in COUNTING or work.is_live(cost)
+        return (
+            cost.origin_id in self._header_ids or row is None or row.state in COUNTING or work.is_live(cost)
+        )
 
     def _id_of(self, work: Work, cost: DirectCost) -> int | None:
         row = work.known.get(cost.origin_id)
@@ -341,10 +362,10 @@ class DirectCostDesk:
                 made.setdefault(cost.origin_id, {})[line["origin_id"]] = int(outcome.entity["id"])
             elif outcome is not None:
                 self._not_accepted(work, cost, outcome, what=f"the line over {line['amount']}: ")
+        for origin, ids in made.items():
+            self._line_ids.setdefault(origin, {}).update(ids)
         with self.engine.begin() as db:
-            for origin, ids in made.items():
-                self._line_ids.setdefault(origin, {}).update(ids)
-                ledger.found_lines(db, self.connection.name, origin, ids)
+            ledger.found_lines(db, self.connection.name, made)
 
     def _drop_surplus_lines(self, works: Sequence[Work]) -> None:
         """Lines of an earlier version that the bill has no more; deleted one by one, there is no sync for it."""
@@ -428,8 +449,15 @@ def _sent(intent: Intent) -> audit.Entry:
     )
 
 
+def _posted(work: Work, cost: DirectCost, entity: Mapping[str, Any]) -> audit.Entry:
+    detail = {"origin_id": cost.origin_id, "procore_id": entity["id"], "amount": cost.amount}
+    return audit.Entry("posted", work.entity, work.qbo_id, detail)
+
+
 def _reversed(work: Work, row: Row[Any]) -> audit.Entry:
-    return audit.Entry("reversed", work.entity, work.qbo_id, {"origin_id": row.origin_id, "amount": row.amount})
+    return audit.Entry(
+        "reversed", work.entity, work.qbo_id, {"origin_id": row.origin_id, "amount": row.amount}
+    )
 
 
 def _refused(work: Work) -> audit.Entry:
@@ -442,9 +470,9 @@ def _words_of(error: PermanentError) -> str:
     return (error.fault.text if isinstance(error, CallRefused) else "") or str(error)
 
 
-def _is_gone(procore_id: int | None, outcome: Outcome | None) -> bool:
-    """Whether the record has no effect now: never there, taken back, or deleted by a person meanwhile."""
-    return procore_id is None or isinstance(outcome, Accepted) or (isinstance(outcome, Refused) and "id" in outcome.fields)
+def _is_gone(outcome: Outcome | None) -> bool:
+    """Whether the record has no effect now: taken back, or deleted by a person meanwhile."""
+    return isinstance(outcome, Accepted) or (isinstance(outcome, Refused) and "id" in outcome.fields)
 
 
 def _is_confirmed(row: Row[Any] | None, cost: DirectCost) -> bool:

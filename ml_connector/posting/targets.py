@@ -68,8 +68,8 @@ def vendor_origin(realm: str, qbo_id: str) -> str:
 
 
 def sendable(text: str) -> str:
-    """`text` without what no record may hold: NUL and halves of characters."""
-    return text.replace("\0", "").encode("utf-8", "ignore").decode()
+    """`text` without what no record may hold: NUL goes, half a character becomes a question mark."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def cut(text: str) -> str:

@@ -13,20 +13,21 @@ from typing import Any
 from sqlalchemy import Engine
 
 from ml_connector.crashpoints import crashpoint
-from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, TransientError
+from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
-from ml_connector.posting.targets import vendor_origin
+from ml_connector.posting.targets import sendable, vendor_origin
 from ml_connector.procore.client import Accepted, Outcome, ProcoreClient, Refused
 from ml_connector.procore.directory import DirectoryVendor, fetch_project_vendor_ids, fetch_vendors
 from ml_connector.qbo.models import Entity, Vendor, parse_vendor
 from ml_connector.settings import Connection
 from ml_connector.store import audit, exact_json, landing, ledger
-from ml_connector.store.ledger import Fate, Intent, Kind
+from ml_connector.store.ledger import Confirmed, Fate, Intent, Kind
+from ml_connector.transport.call import CallRefused
 
 LEGAL_FORMS = frozenset(
-    "inc incorporated llc ltd limited corp corporation co company lp llp pllc pc gmbh plc".split()
-)
+    ("inc", "incorporated", "llc", "ltd", "limited", "corp", "corporation", "co", "company")
+) | frozenset(("lp", "llp", "pllc", "pc", "gmbh", "plc"))
 SYNC_ROWS = 1000
 
 
@@ -67,11 +68,11 @@ def match(vendor: Vendor, origin_id: str, directory: Sequence[DirectoryVendor]) 
         return Adopt(active[0].id)
     cause = f"vendor {vendor.id}"
     if not active:
-        sentence = (
-            f"Vendor {vendor.name} is inactive in Procore. Make it active there if it may be used, or exclude its bills."
-        )
+        sentence = f"Vendor {vendor.name} is inactive in Procore. Make it active there, or exclude its bills."
         return Hold(Reason.VENDOR_INACTIVE, sentence, f"VENDOR_INACTIVE {cause}", ZERO)
-    where = "; ".join(f"{entry.name} ({entry.city or 'no city'}, Procore id {entry.id})" for entry in active[:5])
+    where = "; ".join(
+        f"{entry.name} ({entry.city or 'no city'}, Procore id {entry.id})" for entry in active[:5]
+    )
     linked = ", one of them linked to another QBO vendor" if any(entry.origin_id for entry in active) else ""
     sentence = (
         f"Vendor {vendor.name} has {len(active)} possible match{'es' if len(active) > 1 else ''} in Procore{linked}: "
@@ -106,6 +107,21 @@ class VendorDesk:
 
     def link(self, vendor_ids: Collection[str]) -> Links:
         """Procore ids of these QBO vendors, linking or creating those that are not linked yet. Repeatable."""
+        links, missing, versions = self._look(vendor_ids)
+        rows = self._match(missing, versions, links) if missing else []
+        for first in range(0, len(rows), SYNC_ROWS):
+            self._send(rows[first : first + SYNC_ROWS], links)
+        return links
+
+    def foresee(self, vendor_ids: Collection[str]) -> Links:
+        """What `link` would come to, by reading alone; a vendor that would be created has the id 0."""
+        links, missing, versions = self._look(vendor_ids)
+        for vendor, _, row in self._match(missing, versions, links) if missing else []:
+            links.ids[vendor.id] = int(row.get("id", 0))
+        return links
+
+    def _look(self, vendor_ids: Collection[str]) -> tuple[Links, list[str], dict[str, landing.Version]]:
+        """What the ledger knows, and the vendors that it does not know with their newest versions."""
         links = Links()
         realm, name = self.connection.qbo.realm_id, self.connection.name
         with self.engine.connect() as db:
@@ -116,20 +132,24 @@ class VendorDesk:
                     links.ids[qbo_id] = row.procore_id
                 elif row is not None and row.not_before is not None and row.not_before > self.now():
                     links.waiting[qbo_id] = row.not_before
-            missing = [qbo_id for qbo_id in sorted(vendor_ids) if not self._known(qbo_id, links)]
-            versions = landing.newest(db, name, Entity.VENDOR, missing)
-        if missing:
-            self._link_missing(missing, versions, links)
-        return links
+            missing = [
+                qbo_id
+                for qbo_id in sorted(vendor_ids)
+                if qbo_id not in links.ids and qbo_id not in links.waiting
+            ]
+            return links, missing, landing.newest(db, name, Entity.VENDOR, missing)
 
-    @staticmethod
-    def _known(qbo_id: str, links: Links) -> bool:
-        return qbo_id in links.ids or qbo_id in links.holds or qbo_id in links.waiting
-
-    def _link_missing(
+    def _match(
         self, missing: Sequence[str], versions: Mapping[str, landing.Version], links: Links
-    ) -> None:
-        directory = self._read_directory()
+    ) -> list[tuple[Vendor, landing.Version, dict[str, Any]]]:
+        try:
+            directory = self._read_directory()
+        except ReconnectNeeded:
+            raise
+        except PermanentError as error:
+            for qbo_id in missing:
+                links.holds[qbo_id] = _forbidden(error)
+            return []
         rows: list[tuple[Vendor, landing.Version, dict[str, Any]]] = []
         coming: dict[str, str] = {}
         for qbo_id in missing:
@@ -152,8 +172,7 @@ class VendorDesk:
                 continue
             coming[match_key(vendor.name)] = vendor.name
             rows.append((vendor, version, _sync_row(vendor, origin, found)))
-        for first in range(0, len(rows), SYNC_ROWS):
-            self._send(rows[first : first + SYNC_ROWS], links)
+        return rows
 
     def _readable(self, qbo_id: str, version: landing.Version | None, links: Links) -> Vendor | None:
         try:
@@ -188,7 +207,9 @@ class VendorDesk:
         ]
         with self.engine.begin() as db:
             ledger.intend(db, name, intents, run_id=self.run_id)
-            audit.append(db, name, [_sent(intent) for intent in intents], run_id=self.run_id, actor="ml-connector")
+            audit.append(
+                db, name, [_sent(intent) for intent in intents], run_id=self.run_id, actor="ml-connector"
+            )
         crashpoint("K5")
         try:
             answer = self.client.sync(
@@ -199,8 +220,32 @@ class VendorDesk:
         except (OutcomeUnknown, TransientError) as error:
             self._doubt(intents, error, links)
             return
+        except ReconnectNeeded:
+            raise
+        except PermanentError as error:
+            self._refuse(rows, error, links)
+            return
         crashpoint("K14")
         self._record(rows, intents, answer.settle([row for _, _, row in rows]), links)
+
+    def _refuse(
+        self,
+        rows: Sequence[tuple[Vendor, landing.Version, dict[str, Any]]],
+        error: PermanentError,
+        links: Links,
+    ) -> None:
+        """A whole call was refused: find the vendors that are to blame by halves, so that the others go through."""
+        if error.status in (401, 403, 404):
+            links.holds.update({vendor.id: _forbidden(error) for vendor, _, _ in rows})
+        elif len(rows) == 1:
+            vendor = rows[0][0]
+            text = (error.fault.text if isinstance(error, CallRefused) else "") or str(error)
+            sentence = f"Procore refused vendor {vendor.name}: {text}. Correct it in QBO or in Procore."
+            links.holds[vendor.id] = Hold(Reason.REFUSED, sentence, f"REFUSED vendor {vendor.id}", ZERO)
+        else:
+            middle = len(rows) // 2
+            self._send(rows[:middle], links)
+            self._send(rows[middle:], links)
 
     def _doubt(self, intents: Sequence[Intent], error: OutcomeUnknown | TransientError, links: Links) -> None:
         again = self.settled_at()
@@ -218,47 +263,51 @@ class VendorDesk:
         outcomes: Mapping[str, Outcome],
         links: Links,
     ) -> None:
-        name, told, unclear = self.connection.name, [], []
+        name, confirmed, told, unclear = self.connection.name, [], [], []
         with self.engine.begin() as db:
             for (vendor, _, row), intent in zip(rows, intents, strict=True):
                 outcome = outcomes[intent.origin_id]
                 if isinstance(outcome, Accepted):
                     procore_id = int(outcome.entity["id"])
-                    ledger.confirm(
-                        db,
-                        name,
-                        intent.origin_id,
-                        procore_id=procore_id,
-                        confirmed_hash=intent.wanted_hash,
-                        amount=ZERO,
-                        line_ids={},
-                    )
+                    confirmed.append(Confirmed(intent.origin_id, procore_id, intent.wanted_hash))
                     links.ids[vendor.id] = procore_id
                     adopted = "id" in row
                     links.adopted += adopted
                     links.created += not adopted
                     event = "linked" if adopted else "created"
-                    told.append(audit.Entry(event, intent.entity, vendor.id, {"procore_id": procore_id, "name": vendor.name}))
+                    told.append(
+                        audit.Entry(
+                            event, intent.entity, vendor.id, {"procore_id": procore_id, "name": vendor.name}
+                        )
+                    )
                 elif isinstance(outcome, Refused):
                     ledger.refuse(
                         db, name, intent.origin_id, refused_hash=intent.wanted_hash, refusal=outcome.text
                     )
                     sentence = f"Procore refused vendor {vendor.name}: {outcome.text}. Correct it in QBO or in Procore."
-                    links.holds[vendor.id] = Hold(Reason.REFUSED, sentence, f"REFUSED vendor {vendor.id}", ZERO)
+                    links.holds[vendor.id] = Hold(
+                        Reason.REFUSED, sentence, f"REFUSED vendor {vendor.id}", ZERO
+                    )
                     told.append(audit.Entry("refused", intent.entity, vendor.id, {"text": outcome.text}))
                 else:
                     unclear.append(intent)
+            ledger.confirm(db, name, confirmed)
             audit.append(db, name, told, run_id=self.run_id, actor="ml-connector")
         if unclear:
             self._doubt(unclear, OutcomeUnknown("row missing in the answer", vendor="procore"), links)
 
-    def put_on_projects(self, wanted: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str], Hold | datetime]:
+    def put_on_projects(
+        self, wanted: Iterable[tuple[str, str, int]]
+    ) -> dict[tuple[str, str], Hold | datetime]:
         """Put vendors on projects, given (QBO vendor id, Procore project id, Procore vendor id).
 
         Gives what went wrong by (vendor, project): a hold, or the instant to try again; {} when all are there.
         """
         realm, name = self.connection.qbo.realm_id, self.connection.name
-        origins = {f"{vendor_origin(realm, vendor)}:{project}": (vendor, project, procore_id) for vendor, project, procore_id in wanted}
+        origins = {
+            f"{vendor_origin(realm, vendor)}:{project}": (vendor, project, procore_id)
+            for vendor, project, procore_id in wanted
+        }
         with self.engine.connect() as db:
             rows = ledger.rows(db, name, origins)
         troubles: dict[tuple[str, str], Hold | datetime] = {}
@@ -268,12 +317,16 @@ class VendorDesk:
                 continue
             try:
                 self._put(origin, vendor, project, procore_id)
+            except ReconnectNeeded:
+                raise
             except PermanentError as error:
                 sentence = (
                     f"Procore does not let vendor {vendor} onto project {project}: {error}. Give the service account "
                     "the directory of the project, or add the vendor there."
                 )
-                troubles[vendor, project] = Hold(Reason.PERMISSION, sentence, f"PERMISSION project {project}", ZERO)
+                troubles[vendor, project] = Hold(
+                    Reason.PERMISSION, sentence, f"PERMISSION project {project}", ZERO
+                )
             except (OutcomeUnknown, TransientError) as error:
                 later = error.not_before if isinstance(error, TransientError) else None
                 troubles[vendor, project] = max(self.settled_at(), later) if later else self.settled_at()
@@ -298,26 +351,21 @@ class VendorDesk:
             ledger.intend(db, self.connection.name, [intent], run_id=self.run_id)
         if not there:
             crashpoint("K5")
-            self.client.post(f"/rest/v1.1/projects/{project}/vendors/{procore_id}/actions/add", None)
+            self.client.add_project_vendor(project, procore_id)
             crashpoint("K7")
             self._on_project[project].add(procore_id)
         event = audit.Entry("on project", Entity.VENDOR, vendor, {"project": project, "added": not there})
         with self.engine.begin() as db:
-            ledger.confirm(
-                db,
-                self.connection.name,
-                origin,
-                procore_id=procore_id,
-                confirmed_hash=intent.wanted_hash,
-                amount=ZERO,
-                line_ids={},
-            )
+            ledger.confirm(db, self.connection.name, [Confirmed(origin, procore_id, intent.wanted_hash)])
             audit.append(db, self.connection.name, [event], run_id=self.run_id, actor="ml-connector")
 
 
 def _sync_row(vendor: Vendor, origin: str, found: Adopt | Create) -> dict[str, Any]:
     if isinstance(found, Adopt):
-        return {"id": found.procore_id, "origin_id": origin}  # a vendor that people keep: only the link is ours
+        return {
+            "id": found.procore_id,
+            "origin_id": origin,
+        }  # a vendor that people keep: only the link is ours
     facts = {
         "name": vendor.name,
         "email_address": vendor.email,
@@ -327,7 +375,16 @@ def _sync_row(vendor: Vendor, origin: str, found: Adopt | Create) -> dict[str, A
         "state_code": vendor.state,
         "zip": vendor.postal_code,
     }
-    return {"origin_id": origin, "is_active": True, **{key: value for key, value in facts.items() if value}}
+    given = {key: sendable(value) for key, value in facts.items() if value}
+    return {"origin_id": origin, "is_active": True, **given}
+
+
+def _forbidden(error: PermanentError) -> Hold:
+    sentence = (
+        f"Procore does not let ml-connector into its company directory ({error}). Give the service account the "
+        "Directory tool of the company, then replay."
+    )
+    return Hold(Reason.PERMISSION, sentence, "PERMISSION directory", ZERO)
 
 
 def _hash(row: Mapping[str, Any]) -> bytes:
@@ -339,5 +396,9 @@ def _sent(intent: Intent) -> audit.Entry:
         "sent",
         intent.entity,
         intent.qbo_id,
-        {"origin_id": intent.origin_id, "body": intent.wanted_hash.hex()[:16], "version": intent.landing_number},
+        {
+            "origin_id": intent.origin_id,
+            "body": intent.wanted_hash.hex()[:16],
+            "version": intent.landing_number,
+        },
     )

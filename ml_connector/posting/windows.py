@@ -13,20 +13,20 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, Row
 
 from ml_connector.errors import BadRecord
-from ml_connector.holds import Hold, Reason
-from ml_connector.money import ZERO
-from ml_connector.posting.direct_costs import DirectCostDesk, Work
-from ml_connector.posting.targets import DirectCost, direct_costs
+from ml_connector.holds import Hold
+from ml_connector.money import ZERO, total
+from ml_connector.posting.bill_work import Work
+from ml_connector.posting.direct_costs import DirectCostDesk
+from ml_connector.posting.planning import PlannedBill, Planner, planned_bill
 from ml_connector.posting.vendors import Links, VendorDesk
 from ml_connector.procore.client import ProcoreClient
-from ml_connector.qbo.models import Bill, Entity, parse_bill, parse_vendor
+from ml_connector.qbo.models import Entity, parse_vendor
 from ml_connector.settings import Connection
-from ml_connector.store import landing, ledger, records
-from ml_connector.store.ledger import Fate, Kind
-from ml_connector.store.records import MappedLine, State
+from ml_connector.store import audit, landing, ledger, records, windows
+from ml_connector.store.ledger import Kind
+from ml_connector.store.records import Move, State
 
 SLICE = 1000
-BILL_WORDS = {Entity.BILL: "Bill", Entity.VENDOR_CREDIT: "Vendor credit"}
 
 
 @dataclass
@@ -47,17 +47,6 @@ class Posted:
         self.waiting_days[day] = max(until, self.waiting_days.get(day, until))
 
 
-@dataclass(frozen=True)
-class _Bill:
-    """A bill of the slice with all that planning needs."""
-
-    row: Row[Any]  # of `record`
-    version: landing.Version
-    bill: Bill | None  # None for a deleted one
-    lines: list[MappedLine]
-    targets: list[Row[Any]]  # of `ledger`
-
-
 @dataclass
 class Poster:
     """Posts windows of one connection. `resend` repeats bodies that Procore refused before: a replay by a person."""
@@ -76,6 +65,9 @@ class Poster:
         self._direct_costs = DirectCostDesk(
             self.connection, self.engine, self.client, self.run_id, self._settled_at
         )
+        self._planner = Planner(self.connection, self.now, self.resend)
+        self._moves: list[Move] = []  # of the transaction that is open
+        self._told: list[audit.Entry] = []  # likewise
 
     def _settled_at(self) -> datetime:
         return self.now() + timedelta(seconds=self.connection.timing.settle)
@@ -91,15 +83,15 @@ class Poster:
             with self.engine.begin() as db:
                 for row in rows:
                     self._finish_vendor(db, row, links, row in active, done)
+                self._tell(db)
         return done
 
     def _finish_vendor(self, db: Database, row: Row[Any], links: Links, active: bool, done: Posted) -> None:
         hold = links.holds.get(row.qbo_id)
         if row.qbo_id in links.waiting:
-            self._move(db, Entity.VENDOR, row, State.RETRYING, done)
-            done.wait(row.day, links.waiting[row.qbo_id])
+            self._wait(db, Entity.VENDOR, row, ZERO, links.waiting[row.qbo_id], done)
         elif hold is not None:
-            self._move(db, Entity.VENDOR, row, State.HELD, done, holds=[hold])
+            self._move(db, Entity.VENDOR, row, State.HELD, done, holds=[hold], settled=False)
         elif not active:
             self._move(db, Entity.VENDOR, row, State.EXCLUDED, done)
         else:
@@ -114,10 +106,13 @@ class Poster:
         return done
 
     def _slices(self, entity: Entity, days: Sequence[date]) -> Iterator[list[Row[Any]]]:
-        after = ""
+        after, name = "", self.connection.name
+        with self.engine.connect() as db:
+            # What Procore made wait is tried again when a person asks, or when something marked its day.
+            again = days if self.resend else sorted(windows.seen_marks(db, name, days))
         while True:
             with self.engine.connect() as db:
-                rows = records.planned(db, self.connection.name, entity, days, after=after, limit=SLICE)
+                rows = records.planned(db, name, entity, days, again_held=again, after=after, limit=SLICE)
             if not rows:
                 return
             yield rows
@@ -127,150 +122,99 @@ class Poster:
 
     def _post_slice(self, entity: Entity, rows: Sequence[Row[Any]], done: Posted) -> None:
         bills = self._load(entity, rows)
-        unsettled = {bill.row.qbo_id: until for bill in bills if (until := self._unsettled(bill)) is not None}
+        unsettled = {
+            bill.row.qbo_id: until for bill in bills if (until := self._planner.unsettled(bill)) is not None
+        }
         ready = [bill for bill in bills if bill.row.qbo_id not in unsettled]
-        links = self._vendors.link({bill.bill.vendor.id for bill in ready if bill.bill is not None and _sends(bill)})
-        works = {bill.row.qbo_id: self._work(entity, bill, links) for bill in ready}
+        links = self._vendors.link({bill.vendor_id for bill in ready if bill.vendor_id is not None})
+        works = {bill.row.qbo_id: self._planner.work(entity, bill, links) for bill in ready}
         self._put_vendors_on_projects(ready, works, links)
-        changed = [work for work in works.values() if work.open and self._differs(work)]
+        changed = [work for work in works.values() if work.open and work.differs]
         if changed:
             self._direct_costs.write(changed)
         wrote = {work.qbo_id for work in changed}
         with self.engine.begin() as db:
-            for bill in bills:
-                work = works.get(bill.row.qbo_id)
+            amounts = ledger.live_amounts(db, self.connection.name, entity, [row.qbo_id for row in rows])
+            for row, bill in zip(rows, bills, strict=True):
+                work, live = works.get(row.qbo_id), amounts.get(row.qbo_id, ZERO)
                 if work is None:
-                    self._move(db, entity, bill.row, State.RETRYING, done)
-                    done.wait(bill.row.day, unsettled[bill.row.qbo_id])
+                    self._wait(db, entity, row, live, unsettled[row.qbo_id], done)
                 else:
-                    self._finish(db, entity, bill, work, wrote=bill.row.qbo_id in wrote, done=done)
+                    self._finish(db, entity, row, bill, work, live=live, wrote=row.qbo_id in wrote, done=done)
+            self._tell(db)
 
-    def _load(self, entity: Entity, rows: Sequence[Row[Any]]) -> list[_Bill]:
-        ids = [row.qbo_id for row in rows]
-        name = self.connection.name
+    def _load(self, entity: Entity, rows: Sequence[Row[Any]]) -> list[PlannedBill]:
+        name, ids = self.connection.name, [row.qbo_id for row in rows]
         with self.engine.connect() as db:
             versions = landing.by_number(db, name, [row.landing_number for row in rows])
             lines = records.lines_of(db, name, entity, ids)
             targets = ledger.targets_of(db, name, entity, ids, kind=Kind.DIRECT_COST)
         return [
-            _Bill(
-                row,
-                versions[row.landing_number],
-                None if versions[row.landing_number].tombstone else parse_bill(versions[row.landing_number].raw, entity),
-                lines[row.qbo_id],
-                targets[row.qbo_id],
-            )
+            planned_bill(row, versions[row.landing_number], lines[row.qbo_id], targets[row.qbo_id])
             for row in rows
         ]
 
-    def _unsettled(self, bill: _Bill) -> datetime | None:
-        """Until when a write of an earlier run may still be under way; None when nothing is."""
-        waits = [
-            target.not_before or target.sent_at + timedelta(seconds=self.connection.timing.settle)
-            for target in bill.targets
-            if target.state in (Fate.SENDING, Fate.UNKNOWN)
-        ]
-        until = max(waits, default=None)
-        return until if until is not None and until > self.now() else None
-
-    def _work(self, entity: Entity, bill: _Bill, links: Links) -> Work:
-        holds: list[Hold] = []
-        wait_until: datetime | None = None
-        wanted: list[DirectCost] = []
-        if bill.bill is not None and _sends(bill):
-            vendor = bill.bill.vendor
-            if vendor.id in links.waiting:
-                wait_until = links.waiting[vendor.id]
-            elif vendor.id in links.holds:
-                holds.append(links.holds[vendor.id])
-            else:
-                wanted = direct_costs(
-                    bill.bill,
-                    bill.lines,
-                    realm=self.connection.qbo.realm_id,
-                    vendor_id=links.ids[vendor.id],
-                    status=self.connection.policies.direct_cost_status,
-                    numbers={
-                        target.origin_id: target.number for target in bill.targets if target.confirmed_hash is not None
-                    },
-                )
-        origins = {cost.origin_id for cost in wanted}
-        gone = [target for target in bill.targets if target.confirmed_hash is not None and target.origin_id not in origins]
-        work = Work(
-            entity=entity,
-            qbo_id=bill.row.qbo_id,
-            words=f"{BILL_WORDS[entity]} {bill.row.document or f'without number (QBO id {bill.row.qbo_id})'} "
-            f"({bill.row.vendor_name}, {bill.row.total})",
-            landing_number=bill.version.number,
-            sync_token=bill.version.sync_token,
-            wanted=wanted,
-            surplus=[] if holds or wait_until else gone,
-            known={target.origin_id: target for target in bill.targets},
-            holds=holds,
-            wait_until=wait_until,
-        )
-        self._remember_refusal(work)
-        return work
-
-    def _remember_refusal(self, work: Work) -> None:
-        """An automatic run never sends a refused body again: the same sentence, no call (design 7)."""
-        for cost in work.wanted if not self.resend else []:
-            row = work.known.get(cost.origin_id)
-            if row is not None and row.refused_hash is not None and bytes(row.refused_hash) == cost.body_hash:
-                work.holds.append(Hold(Reason.REFUSED, row.refusal, f"REFUSED {row.refusal}"[:200], ZERO))
-                return
-
-    def _put_vendors_on_projects(self, bills: Sequence[_Bill], works: Mapping[str, Work], links: Links) -> None:
-        vendor_of = {bill.row.qbo_id: bill.bill.vendor.id for bill in bills if bill.bill is not None}
-        sending = [work for work in works.values() if work.open and self._differs(work)]
+    def _put_vendors_on_projects(
+        self, bills: Sequence[PlannedBill], works: Mapping[str, Work], links: Links
+    ) -> None:
+        vendor_of = {bill.row.qbo_id: bill.vendor_id for bill in bills if bill.vendor_id is not None}
+        sending = [work for work in works.values() if work.open and work.todo]
         places = {
             (vendor_of[work.qbo_id], cost.project_id, links.ids[vendor_of[work.qbo_id]])
             for work in sending
-            for cost in work.wanted
+            for cost in work.todo
         }
         troubles = self._vendors.put_on_projects(sorted(places))
         for work in sending if troubles else []:
-            for cost in work.wanted:
+            for cost in work.todo:
                 trouble = troubles.get((vendor_of[work.qbo_id], cost.project_id))
                 if isinstance(trouble, Hold):
                     work.holds.append(trouble)
                 elif trouble is not None:
                     work.wait(trouble)
 
-    @staticmethod
-    def _differs(work: Work) -> bool:
-        if work.surplus:
-            return True
-        for cost in work.wanted:
-            row = work.known.get(cost.origin_id)
-            if row is None or row.state != Fate.CONFIRMED or bytes(row.confirmed_hash) != cost.body_hash:
-                return True
-        return False
-
-    def _finish(self, db: Database, entity: Entity, bill: _Bill, work: Work, *, wrote: bool, done: Posted) -> None:
-        row = bill.row
-        live = ledger.live_amounts(db, self.connection.name, entity, [row.qbo_id]).get(row.qbo_id, ZERO)
+    def _finish(
+        self,
+        db: Database,
+        entity: Entity,
+        row: Row[Any],
+        bill: PlannedBill,
+        work: Work,
+        *,
+        live: Decimal,
+        wrote: bool,
+        done: Posted,
+    ) -> None:
+        if work.wait_until is not None:
+            self._wait(db, entity, row, live, work.wait_until, done)
+            return
         if work.holds:
             held = row.total - row.excluded - live
-            holds = [Hold(entry.reason, entry.sentence, entry.cause, held, entry.line) for entry in work.holds]
-            self._move(db, entity, row, State.HELD, done, posted=live, held=held, holds=holds)
+            why = [Hold(entry.reason, entry.sentence, entry.cause, held, entry.line) for entry in work.holds]
+            self._move(db, entity, row, State.HELD, done, posted=live, held=held, holds=why, settled=False)
             return
-        if work.wait_until is not None:
-            held = row.total - row.excluded - live
-            self._move(db, entity, row, State.RETRYING, done, posted=live, held=held)
-            done.wait(row.day, work.wait_until)
-            return
-        had = any(target.confirmed_hash is not None for target in bill.targets)
         if not work.wanted:
-            gone = State.REVERSED if had else State.NO_OP
-            state = State.EXCLUDED if row.excluded and not had else gone
+            gone = State.REVERSED if bill.was_posted else State.NO_OP
+            state = State.EXCLUDED if row.excluded and not bill.was_posted else gone
         elif not wrote:
             state = State.NO_OP
         else:
-            state = State.UPDATED if had else State.POSTED
+            state = State.UPDATED if bill.was_posted else State.POSTED
         if wrote:
             done.posted += live
-        self._move(db, entity, row, State.HELD if row.held else state, done, posted=live, held=row.held, holds=None)
+        # Lines that mapping held keep their holds; the rest of the bill went through.
+        held = total(line.amount for line in bill.lines if line.outcome == "held")
+        if held:
+            self._move(db, entity, row, State.HELD, done, posted=live, held=held, holds=None)
+        else:
+            self._move(db, entity, row, state, done, posted=live)
+
+    def _wait(
+        self, db: Database, entity: Entity, row: Row[Any], live: Decimal, until: datetime, done: Posted
+    ) -> None:
+        held = row.total - row.excluded - live
+        self._move(db, entity, row, State.RETRYING, done, posted=live, held=held, settled=False)
+        done.wait(row.day, until)
 
     def _move(
         self,
@@ -283,23 +227,27 @@ class Poster:
         posted: Decimal = ZERO,
         held: Decimal = ZERO,
         holds: Sequence[Hold] | None = (),
+        settled: bool = True,
     ) -> None:
-        records.move(
-            db,
-            self.connection.name,
-            entity,
-            row.qbo_id,
-            state=state,
-            posted=posted,
-            held=held,
-            holds=holds,
-            run_id=self.run_id,
-        )
         done.count(entity, state)
+        name, was_held = self.connection.name, row.state == State.HELD
+        before = records.reasons_of(db, name, entity, [row.qbo_id]).get(row.qbo_id, []) if was_held else []
+        if holds and before == [hold.reason for hold in holds] and row.posted == posted:
+            return  # the same hold as before: nothing to tell
+        self._moves.append(Move(entity, row.qbo_id, state, posted, held, holds, settled))
+        if holds:
+            why = [{"reason": hold.reason, "sentence": hold.sentence} for hold in holds]
+            detail = {"holds": why, "posted": posted, "held": held}
+            self._told.append(audit.Entry("held", entity, row.qbo_id, detail))
+        elif was_held and settled:
+            detail = {"from": before, "waited_since": row.since}
+            self._told.append(audit.Entry("released", entity, row.qbo_id, detail))
 
-
-def _sends(bill: _Bill) -> bool:
-    return any(line.outcome == "posted" for line in bill.lines)
+    def _tell(self, db: Database) -> None:
+        records.move(db, self.connection.name, self._moves, run_id=self.run_id)
+        audit.append(db, self.connection.name, self._told, run_id=self.run_id, actor="ml-connector")
+        self._moves.clear()
+        self._told.clear()
 
 
 def _is_active(version: landing.Version) -> bool:

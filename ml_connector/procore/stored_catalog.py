@@ -16,7 +16,7 @@ from ml_connector.store import catalog, windows
 
 PROJECTS = "projects"
 BUDGET_CODES = "budget_codes"
-FREED_BY_CATALOG = (Reason.CODE_MISSING, Reason.PROJECT_CLOSED)
+FREED_BY_CATALOG = (Reason.CODE_MISSING, Reason.PROJECT_CLOSED, Reason.PERMISSION)
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,21 @@ def refresh_catalog(
     stays as it is.
     """
     at = datetime.now(UTC)
-    fetched = fetch_catalog(client, connection.procore.company_id, sorted(set(project_ids)))
+    wanted = set(project_ids)
+    fetched = fetch_catalog(client, connection.procore.company_id, wanted)
     projects = [
-        {"id": project.id, "name": project.name, "active": project.active}
+        {
+            "id": project.id,
+            "name": project.name,
+            "active": project.active,
+            "unreadable": project.unreadable,
+        }
         for project in sorted(fetched.projects.values(), key=lambda project: int(project.id))
     ]
     changed = False
     with engine.begin() as db:
         changed |= catalog.keep(db, connection.name, PROJECTS, "", projects, at=at)
-        for project in fetched.projects.values():
+        for project in (fetched.projects[name] for name in sorted(wanted & fetched.projects.keys())):
             rows = [
                 {
                     "id": code.wbs_code_id,
@@ -76,6 +82,7 @@ def load_catalog(db: Database, connection: str) -> Catalog:
                 id=row["id"],
                 name=row["name"],
                 active=row["active"],
+                unreadable=row.get("unreadable", ""),
                 codes={
                     (code["code"].upper(), code["type"].upper()): BudgetCode(
                         code["id"], code["code"], code["type"], code["active"]

@@ -255,7 +255,7 @@ def qbo_limits(per_minute: int) -> tuple[Limit, ...]:
     """The limits of one company: those that the operator set for a minute, QBO's own for a second."""
     return (
         Limit("minute", per_minute, 60.0, burst=max(1, per_minute // 2)),
-        Limit("second", CALLS_PER_SECOND, 1.0, burst=CALLS_PER_SECOND // 2),
+        Limit("second", CALLS_PER_SECOND, 1.0, burst=CALLS_PER_SECOND // 3),
     )
 
 

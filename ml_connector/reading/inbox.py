@@ -12,7 +12,7 @@ def waiting(home: Home, connection: str) -> list[str]:
     """Names of the files that wait for a connection, oldest first; part-written files never show."""
     if not home.inbox.is_dir():
         return []
-    names = [entry.name for entry in home.inbox.glob(f"{connection}__*.json")]
+    names = [entry.name for entry in home.inbox.glob(f"{connection}__*__*.json")]
     # Another connection's name may begin alike and go on with two underscores.
     return sorted(name for name in names if name.rsplit("__", 2)[0] == connection)
 

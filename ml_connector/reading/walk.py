@@ -129,14 +129,15 @@ def _count_of(entity: Entity, dated_from: date | None = None) -> str:
 def _next(place: _Place, rows: Sequence[Raw]) -> _Place | None:
     if len(rows) < PAGE:
         return None
-    last = _last_change(rows)
+    last = _changed(rows[-1])
     if last is None or last <= place.since:
         return replace(place, position=place.position + PAGE - SAME_SECOND_OVERLAP)
-    return _Place(place.entity, last)
+    seen = sum(1 for row in rows if _changed(row) == last)
+    return _Place(place.entity, last, max(1, seen + 1 - SAME_SECOND_OVERLAP))
 
 
-def _last_change(rows: Sequence[Raw]) -> datetime | None:
+def _changed(row: Raw) -> datetime | None:
     try:
-        return updated_at(rows[-1])
+        return updated_at(row)
     except BadRecord:  # an odd record; the walk goes on by position
         return None

@@ -11,7 +11,13 @@ from ml_connector.store.tables import catalog
 
 
 def keep(
-    db: Connection, connection: str, kind: str, project_id: str, rows: Sequence[Mapping[str, Any]], *, at: datetime
+    db: Connection,
+    connection: str,
+    kind: str,
+    project_id: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    at: datetime,
 ) -> bool:
     """Replace one list; `project_id` is "" for lists of the company. Returns whether the rows differ from the copy."""
     before = db.scalar(
@@ -43,6 +49,9 @@ def copy(db: Connection, connection: str, kind: str) -> dict[str, list[dict[str,
 
 def oldest(db: Connection, connection: str, kind: str) -> datetime | None:
     """When the oldest list of a kind was fetched; None without any."""
-    return db.scalar(
-        select(func.min(catalog.c.fetched_at)).where(catalog.c.connection == connection, catalog.c.kind == kind)
+    fetched_at: datetime | None = db.scalar(
+        select(func.min(catalog.c.fetched_at)).where(
+            catalog.c.connection == connection, catalog.c.kind == kind
+        )
     )
+    return fetched_at

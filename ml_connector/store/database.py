@@ -12,7 +12,9 @@ def open_engine(url: str) -> Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "postgresql":
-        raise SetupError("ML_CONNECTOR_DATABASE_URL must be a Postgres address: postgresql://user@host/database")
+        raise SetupError(
+            "ML_CONNECTOR_DATABASE_URL must be a Postgres address: postgresql://user@host/database"
+        )
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         pool_size=2,

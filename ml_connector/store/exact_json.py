@@ -6,6 +6,7 @@ Text is escaped to ASCII, so any record can be stored.
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 WRITTEN_OUT = 1000  # digits
@@ -27,7 +28,9 @@ def loads(content: bytes) -> Any:
 
 
 def _write(value: Any, parts: list[str], sort_keys: bool) -> None:
-    if value is None or isinstance(value, str | bool | int):
+    if isinstance(value, str):
+        parts.append(encode_basestring_ascii(value))
+    elif value is None or isinstance(value, int):  # bool is one
         parts.append(json.dumps(value))
     elif isinstance(value, Decimal) and value.is_finite():
         # Written out, a number such as 1E999999999 would fill the memory.
@@ -35,7 +38,7 @@ def _write(value: Any, parts: list[str], sort_keys: bool) -> None:
     elif isinstance(value, Mapping):
         parts.append("{")
         for position, key in enumerate(sorted(value) if sort_keys else value):
-            parts.append(f"{',' if position else ''}{json.dumps(str(key))}:")
+            parts.append(f"{',' if position else ''}{encode_basestring_ascii(str(key))}:")
             _write(value[key], parts, sort_keys)
         parts.append("}")
     elif isinstance(value, list | tuple):

@@ -4,13 +4,13 @@ An intent is committed before the call and its outcome after. A row in `sending`
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, cast, func, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -54,35 +54,44 @@ class Intent:
     line_origins: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Confirmed:
+    """What Procore answered of a target record; `amount` is its live total there."""
+
+    origin_id: str
+    procore_id: int | None
+    confirmed_hash: bytes
+    amount: Decimal = Decimal(0)
+    line_ids: Mapping[str, int] = field(default_factory=dict)
+
+
 def intend(db: Connection, connection: str, intents: Sequence[Intent], *, run_id: str) -> None:
     """Commit-to-be: the rows are `sending` from now on, one attempt more."""
     if not intents:
         return
-    statement = upsert(ledger).values(
-        [
-            {
-                "connection": connection,
-                "origin_id": intent.origin_id,
-                "kind": str(intent.kind),
-                "entity": intent.entity,
-                "qbo_id": intent.qbo_id,
-                "project_id": intent.project_id,
-                "state": str(Fate.SENDING),
-                "landing_number": intent.landing_number,
-                "sync_token": intent.sync_token,
-                "wanted": dict(intent.wanted),
-                "wanted_hash": intent.wanted_hash,
-                "number": intent.number,
-                "suffix": intent.suffix,
-                "line_ids": dict.fromkeys(intent.line_origins),
-                "attempts": 1,
-                "sent_at": func.now(),
-                "not_before": None,
-                "run_id": run_id,
-            }
-            for intent in intents
-        ]
-    )
+    statement = upsert(ledger).values(sent_at=func.now())
+    rows = [
+        {
+            "connection": connection,
+            "origin_id": intent.origin_id,
+            "kind": str(intent.kind),
+            "entity": intent.entity,
+            "qbo_id": intent.qbo_id,
+            "project_id": intent.project_id,
+            "state": str(Fate.SENDING),
+            "landing_number": intent.landing_number,
+            "sync_token": intent.sync_token,
+            "wanted": dict(intent.wanted),
+            "wanted_hash": intent.wanted_hash,
+            "number": intent.number,
+            "suffix": intent.suffix,
+            "line_ids": dict.fromkeys(intent.line_origins),
+            "attempts": 1,
+            "not_before": None,
+            "run_id": run_id,
+        }
+        for intent in intents
+    ]
     changed = (
         "state",
         "landing_number",
@@ -103,47 +112,55 @@ def intend(db: Connection, connection: str, intents: Sequence[Intent], *, run_id
                 "line_ids": statement.excluded.line_ids.op("||")(ledger.c.line_ids),
                 "attempts": ledger.c.attempts + 1,
             },
+        ),
+        rows,
+    )
+
+
+def found(db: Connection, connection: str, procore_ids: Mapping[str, int]) -> None:
+    """Note the Procore ids of records whose write goes on, by origin id."""
+    if procore_ids:
+        db.execute(
+            _each(connection).values(procore_id=bindparam("id_there")),
+            [{"origin": origin_id, "id_there": there} for origin_id, there in procore_ids.items()],
         )
-    )
 
 
-def found(db: Connection, connection: str, origin_id: str, procore_id: int) -> None:
-    """Note the Procore id of a record whose write goes on."""
-    _set(db, connection, origin_id, procore_id=procore_id)
+def found_lines(db: Connection, connection: str, line_ids: Mapping[str, Mapping[str, int]]) -> None:
+    """Note the Procore ids of records' lines, beside those of earlier versions that may still be there."""
+    if line_ids:
+        merged = ledger.c.line_ids.op("||")(bindparam("ids_there", type_=JSONB))
+        db.execute(
+            _each(connection).values(line_ids=merged),
+            [{"origin": origin_id, "ids_there": dict(ids)} for origin_id, ids in line_ids.items()],
+        )
 
 
-def found_lines(db: Connection, connection: str, origin_id: str, line_ids: Mapping[str, int]) -> None:
-    """Note the Procore ids of lines, beside those of earlier versions that may still be there."""
+def confirm(db: Connection, connection: str, confirmed: Sequence[Confirmed]) -> None:
+    """Procore holds exactly what was wanted."""
+    if not confirmed:
+        return
     db.execute(
-        update(ledger)
-        .where(ledger.c.connection == connection, ledger.c.origin_id == origin_id)
-        .values(line_ids=ledger.c.line_ids.op("||")(cast(dict(line_ids), JSONB)))
-    )
-
-
-def confirm(
-    db: Connection,
-    connection: str,
-    origin_id: str,
-    *,
-    procore_id: int | None,
-    confirmed_hash: bytes,
-    amount: Decimal,
-    line_ids: Mapping[str, int],
-) -> None:
-    """Procore holds exactly what was wanted; `amount` is its live total there."""
-    _set(
-        db,
-        connection,
-        origin_id,
-        state=str(Fate.CONFIRMED),
-        procore_id=procore_id,
-        confirmed_hash=confirmed_hash,
-        amount=amount,
-        line_ids=dict(line_ids),
-        refused_hash=None,
-        refusal="",
-        not_before=None,
+        _each(connection).values(
+            state=str(Fate.CONFIRMED),
+            procore_id=bindparam("id_there"),
+            confirmed_hash=bindparam("hash_there"),
+            amount=bindparam("amount_there"),
+            line_ids=bindparam("ids_there", type_=JSONB),
+            refused_hash=None,
+            refusal="",
+            not_before=None,
+        ),
+        [
+            {
+                "origin": one.origin_id,
+                "id_there": one.procore_id,
+                "hash_there": one.confirmed_hash,
+                "amount_there": one.amount,
+                "ids_there": dict(one.line_ids),
+            }
+            for one in confirmed
+        ],
     )
 
 
@@ -171,7 +188,13 @@ def refuse(
 def silence(db: Connection, connection: str, origin_id: str) -> None:
     """The record is a draft in Procore, without effect: nothing is wrong with it, but with another part of its bill."""
     _set(
-        db, connection, origin_id, state=str(Fate.SILENCED), confirmed_hash=None, amount=Decimal(0), not_before=None
+        db,
+        connection,
+        origin_id,
+        state=str(Fate.SILENCED),
+        confirmed_hash=None,
+        amount=Decimal(0),
+        not_before=None,
     )
 
 
@@ -187,13 +210,26 @@ def doubt(db: Connection, connection: str, origin_ids: Iterable[str], *, not_bef
 def remove(db: Connection, connection: str, origin_id: str) -> None:
     """The record has no effect in Procore any more."""
     _set(
-        db, connection, origin_id, state=str(Fate.REMOVED), amount=Decimal(0), confirmed_hash=None, not_before=None
+        db,
+        connection,
+        origin_id,
+        state=str(Fate.REMOVED),
+        amount=Decimal(0),
+        confirmed_hash=None,
+        not_before=None,
     )
+
+
+def _each(connection: str) -> Update:
+    """An update of one row for every set of parameters, by `origin`."""
+    return update(ledger).where(ledger.c.connection == connection, ledger.c.origin_id == bindparam("origin"))
 
 
 def _set(db: Connection, connection: str, origin_id: str, **values: Any) -> None:
     db.execute(
-        update(ledger).where(ledger.c.connection == connection, ledger.c.origin_id == origin_id).values(**values)
+        update(ledger)
+        .where(ledger.c.connection == connection, ledger.c.origin_id == origin_id)
+        .values(**values)
     )
 
 
@@ -230,7 +266,7 @@ def live_amounts(db: Connection, connection: str, entity: str, ids: Sequence[str
     Records are absent of which nothing is or may be in Procore; 0.00 is there for drafts and for costs that cancel out.
     """
     found_rows = db.execute(
-        select(ledger.c.qbo_id, func.sum(ledger.c.amount))
+        select(ledger.c.qbo_id, func.sum(ledger.c.amount).label("amount"))
         .where(
             ledger.c.connection == connection,
             ledger.c.entity == entity,
@@ -240,4 +276,4 @@ def live_amounts(db: Connection, connection: str, entity: str, ids: Sequence[str
         )
         .group_by(ledger.c.qbo_id)
     )
-    return {qbo_id: amount for qbo_id, amount in found_rows}
+    return {row.qbo_id: row.amount for row in found_rows}

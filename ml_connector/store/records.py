@@ -7,7 +7,21 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    RowMapping,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ml_connector.holds import REASONS, Hold, Reason
@@ -32,7 +46,7 @@ class MappedLine:
     """A part of a line as it was decided, stored for lineage, proof and explanation."""
 
     line: int
-    outcome: str  # posted | excluded | held
+    outcome: str  # posted | excluded | held | text (a line that carries no money)
     amount: Decimal
     project_id: str = ""
     wbs_code_id: int | None = None
@@ -70,6 +84,22 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Move:
+    """What posting made of a record.
+
+    With `holds` None its holds stay. `settled`: Procore holds what was planned, and a hold is one of mapping.
+    """
+
+    entity: str
+    qbo_id: str
+    state: State
+    posted: Decimal
+    held: Decimal
+    holds: Sequence[Hold] | None
+    settled: bool
+
+
+@dataclass(frozen=True)
 class HeldRecord:
     """One hold of one record, for people."""
 
@@ -93,22 +123,35 @@ def save(db: Connection, connection: str, decisions: Sequence[Decision], *, run_
     """Store decisions, each replacing what was known of its record."""
     if not decisions:
         return
-    statement = upsert(record).values([_record_row(connection, decision, run_id) for decision in decisions])
+    statement = upsert(record)
     kept = {"connection", "entity", "qbo_id", "since"}
     changes: dict[str, Any] = {
         column.name: statement.excluded[column.name] for column in record.columns if column.name not in kept
     }
     changes["since"] = func.now()
-    db.execute(statement.on_conflict_do_update(index_elements=["connection", "entity", "qbo_id"], set_=changes))
-    keys = [(connection, decision.entity, decision.qbo_id) for decision in decisions]
-    for table in (hold, mapped_line):
-        db.execute(delete(table).where(tuple_(table.c.connection, table.c.entity, table.c.qbo_id).in_(keys)))
-    holds = [row for decision in decisions for row in _hold_rows(connection, decision.entity, decision.qbo_id, decision.holds)]
+    db.execute(
+        statement.on_conflict_do_update(index_elements=["connection", "entity", "qbo_id"], set_=changes),
+        [_record_row(connection, decision, run_id) for decision in decisions],
+    )
+    for entity in {decision.entity for decision in decisions}:
+        ids = [decision.qbo_id for decision in decisions if decision.entity == entity]
+        for table in (hold, mapped_line):
+            db.execute(delete(table).where(*_of(table, connection, entity, ids)))
+    holds = [
+        row
+        for decision in decisions
+        for row in _hold_rows(connection, decision.entity, decision.qbo_id, decision.holds)
+    ]
     if holds:
         db.execute(insert(hold), holds)
     lines = [row for decision in decisions for row in _line_rows(connection, decision)]
     if lines:
         db.execute(insert(mapped_line), lines)
+
+
+def _of(table: Table, connection: str, entity: str, ids: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    # Column by column: Postgres looks a list of whole keys up by reading the table once for each of them.
+    return table.c.connection == connection, table.c.entity == entity, table.c.qbo_id.in_(ids)
 
 
 def _clean(text: str) -> str:
@@ -180,42 +223,43 @@ def _line_rows(connection: str, decision: Decision) -> list[dict[str, Any]]:
     ]
 
 
-def move(
-    db: Connection,
-    connection: str,
-    entity: str,
-    qbo_id: str,
-    *,
-    state: State,
-    posted: Decimal,
-    held: Decimal,
-    holds: Sequence[Hold] | None,
-    settled: bool,
-    run_id: str,
-) -> None:
-    """Change state and money of a record after posting tried it; its mapped lines stay, and with None its holds too.
-
-    `settled`: Procore holds what was planned, and a hold is one of mapping.
-    """
-    mine = and_(record.c.connection == connection, record.c.entity == entity, record.c.qbo_id == qbo_id)
-    db.execute(
-        update(record)
-        .where(mine)
-        .values(
-            state=str(state),
-            posted=posted,
-            held=held,
-            settled=settled,
-            since=func.now(),
-            run_id=run_id,
-        )
-    )
-    if holds is None:
+def move(db: Connection, connection: str, moves: Sequence[Move], *, run_id: str) -> None:
+    """Change state and money of records after posting tried them; their mapped lines stay."""
+    if not moves:
         return
     db.execute(
-        delete(hold).where(hold.c.connection == connection, hold.c.entity == entity, hold.c.qbo_id == qbo_id)
+        update(record)
+        .where(
+            record.c.connection == connection,
+            record.c.entity == bindparam("of_entity"),
+            record.c.qbo_id == bindparam("of_id"),
+        )
+        .values(
+            state=bindparam("to_state"),
+            posted=bindparam("to_posted"),
+            held=bindparam("to_held"),
+            settled=bindparam("to_settled"),
+            since=func.now(),
+            run_id=run_id,
+        ),
+        [
+            {
+                "of_entity": move.entity,
+                "of_id": move.qbo_id,
+                "to_state": str(move.state),
+                "to_posted": move.posted,
+                "to_held": move.held,
+                "to_settled": move.settled,
+            }
+            for move in moves
+        ],
     )
-    rows = _hold_rows(connection, entity, qbo_id, holds)
+    for entity in {move.entity for move in moves if move.holds is not None}:
+        ids = [move.qbo_id for move in moves if move.holds is not None and move.entity == entity]
+        db.execute(delete(hold).where(*_of(hold, connection, entity, ids)))
+    rows = [
+        row for move in moves for row in _hold_rows(connection, move.entity, move.qbo_id, move.holds or ())
+    ]
     if rows:
         db.execute(insert(hold), rows)
 
@@ -230,37 +274,53 @@ def known(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> d
     return {row.qbo_id: row for row in rows}
 
 
+def of_days(db: Connection, connection: str, days: Sequence[date]) -> list[Row[Any]]:
+    """The record rows of `days`, by day, entity and id."""
+    order = (record.c.day, record.c.entity, record.c.qbo_id)
+    return list(
+        db.execute(
+            select(record).where(record.c.connection == connection, record.c.day.in_(days)).order_by(*order)
+        )
+    )
+
+
 def to_map(
-    db: Connection, connection: str, entity: str, days: Sequence[date], *, again_held: bool, limit: int, after: int
+    db: Connection,
+    connection: str,
+    entity: str,
+    days: Sequence[date],
+    *,
+    again_held: bool,
+    limit: int,
+    after: int,
 ) -> list[int]:
     """Landing numbers after `after` of the days' newest versions that are new, or held and may be free by now.
 
     Ordered, at most `limit`: the caller goes on from the last one, so memory does not grow with the window.
     """
     again = [str(State.PLANNED), str(State.RETRYING), *([str(State.HELD)] if again_held else [])]
-    stale = (
-        record.c.landing_number.is_(None)
-        | (record.c.landing_number != landing.c.number)
-        | record.c.state.in_(again)
+    # Looked up row by row and not joined: while a first load fills tables that Postgres has not counted yet,
+    # it would join them by comparing every row with every other.
+    is_decided = (
+        select((record.c.landing_number == landing.c.number) & record.c.state.not_in(again))
+        .where(
+            record.c.connection == connection,
+            record.c.entity == entity,
+            record.c.qbo_id == landing.c.qbo_id,
+        )
+        .correlate(landing)
+        .scalar_subquery()
     )
     return list(
         db.scalars(
             select(landing.c.number)
-            .outerjoin(
-                record,
-                and_(
-                    record.c.connection == landing.c.connection,
-                    record.c.entity == landing.c.entity,
-                    record.c.qbo_id == landing.c.qbo_id,
-                ),
-            )
             .where(
                 landing.c.connection == connection,
                 landing.c.entity == entity,
                 landing.c.is_current,
                 landing.c.day.in_(days),
                 landing.c.number > after,
-                stale,
+                func.coalesce(is_decided, false()).is_(False),
             )
             .order_by(landing.c.number)
             .limit(limit)
@@ -301,7 +361,11 @@ def planned(
 
 
 def unchanged(
-    db: Connection, connection: str, entity: str, decisions: Sequence[Decision], before: Mapping[str, Row[Any]]
+    db: Connection,
+    connection: str,
+    entity: str,
+    decisions: Sequence[Decision],
+    before: Mapping[str, Row[Any]],
 ) -> set[str]:
     """Ids of the decisions that say nothing new of a record whose row in `before` speaks of the same version.
 
@@ -346,12 +410,14 @@ def _content(
     found: dict[str, list[tuple[Any, ...]]] = {qbo_id: [] for qbo_id in ids}
     if ids:
         mine = (table.c.connection == connection, table.c.entity == entity, table.c.qbo_id.in_(ids))
-        for row in db.execute(select(table).where(*mine).order_by(table.c.qbo_id, table.c.ordinal)).mappings():
+        for row in db.execute(
+            select(table).where(*mine).order_by(table.c.qbo_id, table.c.ordinal)
+        ).mappings():
             found[row["qbo_id"]].append(_values(table, row))
     return found
 
 
-def _values(table: Table, row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _values(table: Table, row: Mapping[str, Any] | RowMapping) -> tuple[Any, ...]:
     return tuple(row[column.name] for column in table.columns if column.name != "since")
 
 

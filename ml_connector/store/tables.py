@@ -65,7 +65,13 @@ Index(
     unique=True,
     postgresql_where=landing.c.is_current,
 )
-Index("landing_day", landing.c.connection, landing.c.day, landing.c.entity, postgresql_where=landing.c.is_current)
+Index(
+    "landing_day",
+    landing.c.connection,
+    landing.c.day,
+    landing.c.entity,
+    postgresql_where=landing.c.is_current,
+)
 Index(
     "landing_document",
     landing.c.connection,
@@ -79,7 +85,9 @@ dirty_window = Table(
     metadata,
     Column("connection", Text, nullable=False),
     Column("day", Date, nullable=False),
-    Column("mark", BigInteger, nullable=False),  # rises with every marking; posting clears up to the one it saw
+    Column(
+        "mark", BigInteger, nullable=False
+    ),  # rises with every marking; posting clears up to the one it saw
     Column("not_before", Instant),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("reason", Text, nullable=False),
@@ -128,7 +136,9 @@ record = Table(
     Column("held", Money, nullable=False),
     Column("mapping_version", Integer),
     Column("projects_version", Integer),
-    Column("settled", Boolean, nullable=False, server_default=text("false")),  # what is posted equals what is planned
+    Column(
+        "settled", Boolean, nullable=False, server_default=text("false")
+    ),  # what is posted equals what is planned
     Column("closed_to", Date),  # the close of the books in force when the version was first seen
     Column("since", Instant, nullable=False, server_default=text("now()")),
     Column("run_id", Text, nullable=False),
@@ -209,7 +219,9 @@ ledger = Table(
     # Line origin id -> Procore id, null for a line that was sent and may be there.
     Column("line_ids", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("number", Text, nullable=False, server_default=""),
-    Column("suffix", Text, nullable=False, server_default=""),  # end of the number that keeps it unique, for good
+    Column(
+        "suffix", Text, nullable=False, server_default=""
+    ),  # end of the number that keeps it unique, for good
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("sent_at", Instant),
     Column("not_before", Instant),
@@ -277,10 +289,11 @@ worker = Table(
     metadata,
     Column("run_id", Text, primary_key=True),
     Column("pid", Integer, nullable=False),
-    Column("started", Text, nullable=False),  # start time of the process in kernel ticks: a pid alone can come again
+    Column(
+        "started", Text, nullable=False
+    ),  # start time of the process in kernel ticks: a pid alone can come again
     Column("host", Text, nullable=False),
     Column("connection", Text, nullable=False),
     Column("days", JSONB, nullable=False),
     Column("at", Instant, nullable=False, server_default=text("now()")),
 )
-

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, Connection, Sequence, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Sequence, select, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -144,12 +144,3 @@ def _wake(db: Connection, connection: str, which: ColumnElement[bool], why: str)
     )
     mark(db, connection, days, reason=why)
     return sorted(days)
-
-
-def release_at(db: Connection, connection: str) -> datetime | None:
-    """When the first window that is held back may run; None when none is held back."""
-    return db.scalar(
-        select(func.min(dirty_window.c.not_before)).where(
-            dirty_window.c.connection == connection, dirty_window.c.not_before > text("now()")
-        )
-    )

@@ -1,5 +1,6 @@
 """The imitation of Procore as one vendor of the sandbox: the way of a request, and the frame's own doors."""
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,7 +129,7 @@ class ProcoreVendor:
                 response = handler(Call(self._state, request, params, token["client_id"], company))
         except Refusal as refusal:
             response = refusal.response(version=version)
-        response.headers = {**headers, **response.headers}
+        response.headers = {"x-request-id": secrets.token_hex(16), **headers, **response.headers}
         return response
 
     def _counted(self, request: Request, token: Mapping[str, Any]) -> str:

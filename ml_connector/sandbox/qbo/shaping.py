@@ -3,7 +3,7 @@
 Raises Refusal with the vendor's code; stores nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from hashlib import sha256
@@ -29,6 +29,7 @@ _DOLLAR = {"value": "USD", "name": "United States Dollar"}
 _KEPT = frozenset({"Id", "SyncToken", "MetaData", "domain", "LinkedTxn"})
 _EXPENSE_DETAILS = ("AccountBasedExpenseLineDetail", "ItemBasedExpenseLineDetail")
 _ADDRESSES = ("BillAddr", "ShipAddr", "RemitToAddr", "VendorAddr")
+_ABSENT = (None, "")
 _DELETED = " (deleted)"
 _CLASSIFICATIONS = {
     "Bank": "Asset", "Accounts Receivable": "Asset", "Other Current Asset": "Asset", "Fixed Asset": "Asset",
@@ -52,11 +53,7 @@ class Shaper:
         """The new record, with its Id and without SyncToken. `twice` allows a DocNumber to be used again."""
         self._check(entity, sent, required=True)
         own = _without(sent, entity.read_only | _KEPT)
-        doc: Document = {
-            **{name: value for name, value in own.items() if value is not None},
-            "domain": "QBO",
-            "sparse": False,
-        }
+        doc: Document = {**_present(own), "domain": "QBO", "sparse": False}
         if "LinkedTxn" in sent and entity.name == "Bill":
             doc["LinkedTxn"] = sent["LinkedTxn"]
         shaped = self._shape(entity, doc, old=None, at=at, twice=twice)
@@ -70,7 +67,8 @@ class Shaper:
         self._check(entity, sent, required=not sparse)
         kept = old if sparse else {name: old[name] for name in entity.read_only | _KEPT if name in old}
         given = _without(sent, entity.read_only | _KEPT)
-        doc = {name: value for name, value in {**kept, **given}.items() if value is not None}
+        cleared = frozenset(name for name, value in given.items() if value in _ABSENT)
+        doc = {**_without(kept, cleared), **_present(given)}
         return self._shape(entity, {**doc, "domain": "QBO", "sparse": False}, old=old, at=at, twice=twice)
 
     def _check(self, entity: Entity, sent: Mapping[str, Any], *, required: bool) -> None:
@@ -277,8 +275,15 @@ def _same(held: Mapping[str, Any], old: Document | None, key: str) -> bool:
     return old is not None and str(held.get("value")) == reference(old, key)
 
 
-def _without(sent: Mapping[str, Any], names: frozenset[str]) -> Document:
+def _without(sent: Mapping[str, Any], names: Set[str]) -> Document:
     return {name: value for name, value in sent.items() if name not in names}
+
+
+def _present(value: Any) -> Any:
+    """The value without the nulls and empty texts in it: absent values are left out of answers."""
+    if isinstance(value, Mapping):
+        return {name: _present(held) for name, held in value.items() if held not in _ABSENT}
+    return [_present(held) for held in value] if isinstance(value, list) else value
 
 
 def _amount(value: Any) -> Decimal:

@@ -1,0 +1,169 @@
+"""Planning: what mapping decided of a bill against what the ledger says of Procore. No call is made, nothing is stored."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from sqlalchemy import Row
+
+from ml_connector.holds import Hold, Reason
+from ml_connector.money import ZERO, total
+from ml_connector.posting.bill_work import Work
+from ml_connector.posting.targets import DirectCost, direct_costs
+from ml_connector.posting.vendors import Links
+from ml_connector.qbo.models import Bill, Entity, parse_bill
+from ml_connector.settings import Connection
+from ml_connector.store import landing
+from ml_connector.store.ledger import Fate
+from ml_connector.store.records import MappedLine
+
+BILL_WORDS = {Entity.BILL: "Bill", Entity.VENDOR_CREDIT: "Vendor credit"}
+
+
+class Decided(Protocol):
+    """What planning reads of a decision, or of the stored record."""
+
+    @property
+    def qbo_id(self) -> str: ...
+    @property
+    def day(self) -> date: ...
+    @property
+    def document(self) -> str: ...
+    @property
+    def vendor_name(self) -> str: ...
+    @property
+    def total(self) -> Decimal: ...
+    @property
+    def closed_to(self) -> date | None: ...
+
+
+@dataclass(frozen=True)
+class PlannedBill:
+    """A bill with all that planning needs."""
+
+    row: Decided
+    version: landing.Version
+    bill: Bill | None  # None for a deleted one
+    lines: Sequence[MappedLine]
+    targets: Sequence[Row[Any]]  # of `ledger`
+
+    @property
+    def vendor_id(self) -> str | None:
+        """The QBO vendor whose Procore id is needed; None when nothing is to be sent."""
+        sends = any(line.outcome == "posted" for line in self.lines)
+        return self.bill.vendor.id if self.bill is not None and sends else None
+
+    @property
+    def was_posted(self) -> bool:
+        """Whether Procore counts an earlier version."""
+        return any(target.confirmed_hash is not None for target in self.targets)
+
+
+def planned_bill(
+    row: Decided, version: landing.Version, lines: Sequence[MappedLine], targets: Sequence[Row[Any]]
+) -> PlannedBill:
+    """A bill for planning from its landed version."""
+    bill = None if version.tombstone else parse_bill(version.raw, Entity(version.entity))
+    return PlannedBill(row, version, bill, lines, targets)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans bills of one connection. `resend` repeats bodies that Procore refused before: a replay by a person."""
+
+    connection: Connection
+    now: Callable[[], datetime]
+    resend: bool
+
+    def unsettled(self, bill: PlannedBill) -> datetime | None:
+        """Until when a write of an earlier run may still be under way; None when nothing is."""
+        waits = [
+            target.not_before or target.sent_at + timedelta(seconds=self.connection.timing.settle)
+            for target in bill.targets
+            if target.state in (Fate.SENDING, Fate.UNKNOWN)
+        ]
+        until = max(waits, default=None)
+        return until if until is not None and until > self.now() else None
+
+    def work(self, entity: Entity, bill: PlannedBill, links: Links) -> Work:
+        """The bill's direct costs as they should be, and what keeps it from being sent, if anything does."""
+        work = Work(
+            entity=entity,
+            qbo_id=bill.row.qbo_id,
+            words=_words(entity, bill.row),
+            landing_number=bill.version.number,
+            sync_token=bill.version.sync_token,
+            wanted=[],
+            surplus=[],
+            known={target.origin_id: target for target in bill.targets},
+        )
+        vendor_id = bill.vendor_id
+        if vendor_id in links.waiting:
+            work.wait(links.waiting[vendor_id])
+        elif vendor_id in links.holds:
+            work.holds.append(links.holds[vendor_id])
+        else:
+            if bill.bill is not None and vendor_id is not None:
+                work.wanted = self._wanted(bill.bill, bill, links.ids[vendor_id])
+            origins = {cost.origin_id for cost in work.wanted}
+            # Whatever was sent once and is wanted no more; of an unclear one it is looked up whether it is there.
+            work.surplus = [
+                target
+                for target in bill.targets
+                if target.origin_id not in origins and target.state != Fate.REMOVED
+            ]
+            self._keep_closed(bill, work)
+            self._remember_refusal(work)
+        return work
+
+    def _wanted(self, source: Bill, bill: PlannedBill, vendor_id: int) -> list[DirectCost]:
+        return direct_costs(
+            source,
+            bill.lines,
+            realm=self.connection.qbo.realm_id,
+            vendor_id=vendor_id,
+            status=self.connection.policies.direct_cost_status,
+            suffixes={target.origin_id: target.suffix for target in bill.targets},
+        )
+
+    def _keep_closed(self, bill: PlannedBill, work: Work) -> None:
+        """Changes of a closed period wait for a person, unless they came before the books were closed."""
+        policy, then = self.connection.policies.books_closed_to, bill.row.closed_to
+        if policy is None or then is None or not work.differs:
+            return
+        closed_to = min(policy, then)
+        dates = [_date_of(target) for target in bill.targets if target.state != Fate.REMOVED]
+        if bill.bill is not None:
+            dates.append(bill.bill.txn_date)
+        dated = min(dates, default=date.max)
+        if dated > closed_to:
+            return
+        sentence = (
+            f"{work.words}: it is dated {dated}, and the books are closed to {closed_to}. Give it another date in QBO, "
+            "or set an earlier books_closed_to in connection.yaml and replay it: then it is posted with its own date."
+        )
+        work.holds.append(Hold(Reason.PERIOD_CLOSED, sentence, f"PERIOD_CLOSED {closed_to}", ZERO))
+
+    def _remember_refusal(self, work: Work) -> None:
+        """An automatic run never sends a refused body again: the same sentence, no call (design 7)."""
+        for cost in work.wanted if not self.resend else []:
+            row = work.known.get(cost.origin_id)
+            if row is not None and row.state == Fate.REFUSED and bytes(row.refused_hash) == cost.body_hash:
+                work.holds.append(Hold(Reason.REFUSED, row.refusal, f"REFUSED {row.refusal}"[:200], ZERO))
+                return
+
+
+def _date_of(target: Row[Any]) -> date:
+    return date.fromisoformat(target.wanted["header"]["direct_cost_date"])
+
+
+def _words(entity: Entity, row: Decided) -> str:
+    number = row.document or f"without number (QBO id {row.qbo_id})"
+    return f"{BILL_WORDS[entity]} {number} ({row.vendor_name}, {row.total})"
+
+
+def sums(costs: Sequence[DirectCost]) -> str:
+    """`101: 2200.00, 102: 800.00`: direct costs by Procore project."""
+    return ", ".join(f"{cost.project_id}: {total([cost.amount])}" for cost in costs)
