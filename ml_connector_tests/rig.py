@@ -1,4 +1,4 @@
-"""A rig for tests of the whole way: both sandbox servers, a home with one connection, a bookkeeper, and steps without Dagster.
+"""A rig for tests of the whole way: both sandbox servers, a home with a connection, a bookkeeper, steps without Dagster.
 
 Everything is real but the vendors: Postgres, HTTP over loopback, the vault. Tests act as people do: the bookkeeper through
 QBO's API, project people through Procore's, the operator through files and steps.
@@ -38,7 +38,17 @@ from ml_connector.store.vault import Credentials
 REALM = "9341450000000001"
 COMPANY = 5001
 HARBOR, ELM, DEPOT = "101", "102", "103"  # Procore projects of the fixture firm
-CODES = ["03-3000.M", "03-3000.L", "03-3000.S", "06-1000.M", "06-1000.L", "09-2900.M", "26-0500.S", "01-5000.E", "01-7800.O"]
+CODES = [
+    "03-3000.M",
+    "03-3000.L",
+    "03-3000.S",
+    "06-1000.M",
+    "06-1000.L",
+    "09-2900.M",
+    "26-0500.S",
+    "01-5000.E",
+    "01-7800.O",
+]
 MAPPING_HEADER = (
     "account,item,class,location,vendor,customer,description,valid_from,valid_to,"
     "route,cost_code,cost_type,project,commitment,share,reason,note"
@@ -76,7 +86,12 @@ ACCOUNTS = [
 ]
 CUSTOMERS = [("60", "Harbor Health", None), ("61", "Harbor Clinic", "60"), ("62", "Elm Street School", None),
              ("63", "Depot Lofts", None), ("64", "Mill Bridge", None)]  # fmt: skip
-VENDORS = [("21", "Granite Supply"), ("22", "Bright Electric"), ("23", "City Rental"), ("24", "Nordwall Drywall")]
+VENDORS = [
+    ("21", "Granite Supply"),
+    ("22", "Bright Electric"),
+    ("23", "City Rental"),
+    ("24", "Nordwall Drywall"),
+]
 
 
 def line(
@@ -126,11 +141,14 @@ def _number(value: object) -> object:
 def call(method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
     """One HTTP call with JSON both ways. Raises Problem for an error status."""
     data = None if body is None else json.dumps(body, default=_number).encode()
-    request = urllib.request.Request(  # noqa: S310 loopback only
-        url, data, {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}, method=method
+    request = urllib.request.Request(
+        url,
+        data,
+        {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
+        method=method,
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:
             content = answer.read()
     except HTTPError as error:
         raise Problem(error.code, error.read().decode(errors="replace")) from None
@@ -156,10 +174,21 @@ class Bookkeeper:
         return call("POST", f"{self.url}/v3/company/{self.realm}/{path}", body, self._headers())
 
     def bill(
-        self, number: str, lines: Sequence[Mapping[str, Any]], *, vendor: str = "21", day: str = "", **fields: Any
+        self,
+        number: str,
+        lines: Sequence[Mapping[str, Any]],
+        *,
+        vendor: str = "21",
+        day: str = "",
+        **fields: Any,
     ) -> dict[str, Any]:
         """Enter a bill; returns it as QBO answered."""
-        body = {"VendorRef": {"value": vendor}, "TxnDate": day or today().isoformat(), "Line": list(lines), **fields}
+        body = {
+            "VendorRef": {"value": vendor},
+            "TxnDate": day or today().isoformat(),
+            "Line": list(lines),
+            **fields,
+        }
         if number:
             body["DocNumber"] = number
         made: dict[str, Any] = self.post("bill?include=allowduplicatedocnum", body)["Bill"]
@@ -177,7 +206,9 @@ class Bookkeeper:
     def delete(self, entity: str, record: Mapping[str, Any]) -> None:
         """Delete a transaction."""
         current = self.read(entity, record["Id"])
-        self.post(f"{entity.lower()}?operation=delete", {"Id": current["Id"], "SyncToken": current["SyncToken"]})
+        self.post(
+            f"{entity.lower()}?operation=delete", {"Id": current["Id"], "SyncToken": current["SyncToken"]}
+        )
 
     def read(self, entity: str, record_id: str) -> dict[str, Any]:
         """A record as it is now."""
@@ -209,12 +240,16 @@ def _qbo_person_token(url: str) -> str:
     import base64
 
     basic = base64.b64encode(b"person-client:person-secret").decode()
-    request = urllib.request.Request(  # noqa: S310 loopback only
+    request = urllib.request.Request(
         f"{url}/oauth2/v1/tokens/bearer",
         b"grant_type=refresh_token&refresh_token=RT1-person",
-        {"Authorization": f"Basic {basic}", "Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},
+        {
+            "Authorization": f"Basic {basic}",
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+        },
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return str(json.loads(answer.read())["access_token"])
 
 
@@ -251,7 +286,7 @@ class Control:
         return int(entries[-1]["n"]) if entries else 0
 
     def calls(self, since: int = 0) -> list[str]:
-        """"METHOD path" of every API request after `since`, token and control calls left out."""
+        """ "METHOD path" of every API request after `since`, token and control calls left out."""
         return [
             f"{entry['method']} {entry['path']}"
             for entry in self.journal(since)
@@ -384,7 +419,9 @@ class Rig:
 
     def direct_costs(self, *, counting: bool = True) -> list[dict[str, Any]]:
         """Live direct costs in Procore; those that count in job cost unless told otherwise."""
-        return [cost for cost in self.procore.live("direct_costs") if not counting or cost["status"] != "draft"]
+        return [
+            cost for cost in self.procore.live("direct_costs") if not counting or cost["status"] != "draft"
+        ]
 
     def cost_of(self, qbo_id: str, project: str = HARBOR, *, entity: str = "bill") -> dict[str, Any]:
         """The one direct cost of a bill on a project."""
@@ -400,40 +437,67 @@ class Rig:
             server.stop()
 
 
+def _listed(qbo_id: str, name: str, **fields: Any) -> dict[str, Any]:
+    """A record of one of QBO's lists, as it was entered months ago."""
+    then = "2026-01-05T08:00:00-08:00"
+    meta = {"CreateTime": then, "LastUpdatedTime": then}
+    return {
+        "Id": qbo_id,
+        "Name": name,
+        "FullyQualifiedName": name,
+        "Active": True,
+        "MetaData": meta,
+        **fields,
+    }
+
+
+def _app(name: str) -> dict[str, Any]:
+    return {
+        "client_id": f"{name}-client",
+        "client_secret": f"{name}-secret",
+        "refresh_token": f"RT1-{name}",
+        "realms": [REALM],
+    }
+
+
+def _customer(qbo_id: str, name: str, parent: str | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {"DisplayName": name, "Job": parent is not None}
+    if parent is not None:
+        fields |= {"ParentRef": {"value": parent}, "FullyQualifiedName": f"Harbor Health:{name}"}
+    return _listed(qbo_id, name, **fields)
+
+
 def firm(qbo: Control, procore: Control) -> None:
     """The fixture firm of the scenario bank."""
-    meta = {"CreateTime": "2026-01-05T08:00:00-08:00", "LastUpdatedTime": "2026-01-05T08:00:00-08:00"}
+    stock, expense = {"AssetAccountRef": {"value": "9"}}, {"ExpenseAccountRef": {"value": "1"}}
     qbo.load(
         realm=REALM,
-        CompanyInfo=[{"Id": "1", "CompanyName": "Acme Builders", "Country": "US", "MetaData": meta}],
+        CompanyInfo=[_listed("1", "Acme Builders", CompanyName="Acme Builders", Country="US")],
         Account=[
-            {"Id": i, "Name": n, "FullyQualifiedName": n, "AcctNum": num, "AccountType": t, "Classification": c, "Active": True, "MetaData": meta}
-            for i, num, n, t, c in ACCOUNTS
+            _listed(qbo_id, name, AcctNum=number, AccountType=kind, Classification=classification)
+            for qbo_id, number, name, kind, classification in ACCOUNTS
         ],
         Item=[
-            {"Id": "101", "Name": "Ready-mix", "FullyQualifiedName": "Ready-mix", "Type": "NonInventory", "ExpenseAccountRef": {"value": "1"}, "Active": True, "MetaData": meta},
-            {"Id": "102", "Name": "Lumber", "FullyQualifiedName": "Lumber", "Type": "NonInventory", "ExpenseAccountRef": {"value": "1"}, "Active": True, "MetaData": meta},
-            {"Id": "103", "Name": "Anchor bolts", "FullyQualifiedName": "Anchor bolts", "Type": "Inventory", "AssetAccountRef": {"value": "9"}, "ExpenseAccountRef": {"value": "1"}, "Active": True, "MetaData": meta},
-            {"Id": "104", "Name": "Odd service", "FullyQualifiedName": "Odd service", "Type": "Service", "Active": True, "MetaData": meta},
+            _listed("101", "Ready-mix", Type="NonInventory", **expense),
+            _listed("102", "Lumber", Type="NonInventory", **expense),
+            _listed("103", "Anchor bolts", Type="Inventory", **stock, **expense),
+            _listed("104", "Odd service", Type="Service"),
         ],
-        Class=[{"Id": i, "Name": n, "FullyQualifiedName": n, "Active": True, "MetaData": meta} for i, n in (("1001", "Labor"), ("1002", "Material"))],
-        Customer=[
-            {"Id": i, "DisplayName": n, "FullyQualifiedName": n if p is None else f"Harbor Health:{n}", "Job": p is not None, "Active": True, "MetaData": meta,
-             **({} if p is None else {"ParentRef": {"value": p}})}
-            for i, n, p in CUSTOMERS
-        ],
-        Vendor=[{"Id": i, "DisplayName": n, "Active": True, "SyncToken": "0", "MetaData": meta} for i, n in VENDORS],
-        App=[
-            {"client_id": "sandbox-client", "client_secret": "sandbox-secret", "refresh_token": "RT1-sandbox", "realms": [REALM]},
-            {"client_id": "person-client", "client_secret": "person-secret", "refresh_token": "RT1-person", "realms": [REALM]},
-        ],
-    )  # fmt: skip
+        Class=[_listed("1001", "Labor"), _listed("1002", "Material")],
+        Customer=[_customer(qbo_id, name, parent) for qbo_id, name, parent in CUSTOMERS],
+        Vendor=[_listed(qbo_id, name, DisplayName=name, SyncToken="0") for qbo_id, name in VENDORS],
+        App=[_app("sandbox"), _app("person")],
+    )
+    projects = (
+        (HARBOR, "Harbor Clinic", True),
+        (ELM, "Elm Street School", True),
+        (DEPOT, "Depot Lofts", False),
+    )
     procore.load(
         companies=[{"id": COMPANY, "name": "Acme Builders", "is_active": True}],
         projects=[
-            {"id": int(HARBOR), "company_id": COMPANY, "name": "Harbor Clinic", "active": True, "budget_codes": CODES},
-            {"id": int(ELM), "company_id": COMPANY, "name": "Elm Street School", "active": True, "budget_codes": CODES},
-            {"id": int(DEPOT), "company_id": COMPANY, "name": "Depot Lofts", "active": False, "budget_codes": CODES},
+            {"id": int(number), "company_id": COMPANY, "name": name, "active": active, "budget_codes": CODES}
+            for number, name, active in projects
         ],
     )
 
@@ -458,9 +522,10 @@ def add_connection(rig: Rig, name: str, realm: str, company: int, **changes: Any
     """A connection's folder, keys and credentials."""
     folder = rig.home.folder(name)
     folder.mkdir(parents=True, exist_ok=True)
+    qbo_url, procore_url = rig.qbo_server.url, rig.procore_server.url
     content: dict[str, Any] = {
-        "qbo": {"realm_id": realm, "api_url": rig.qbo_server.url, "token_url": f"{rig.qbo_server.url}/oauth2/v1/tokens/bearer"},
-        "procore": {"company_id": company, "api_url": rig.procore_server.url, "token_url": f"{rig.procore_server.url}/oauth/token"},
+        "qbo": {"realm_id": realm, "api_url": qbo_url, "token_url": f"{qbo_url}/oauth2/v1/tokens/bearer"},
+        "procore": {"company_id": company, "api_url": procore_url, "token_url": f"{procore_url}/oauth/token"},
         "time_zone": "UTC",
         "start_date": "2026-01-01",
         "timing": {"settle": 0, "overlap": 60, "catalog_age": 900},
@@ -473,5 +538,5 @@ def add_connection(rig: Rig, name: str, realm: str, company: int, **changes: Any
         make_key_ring(rig.home.keys)
     rig.home.inbox.mkdir(parents=True, exist_ok=True)
     vault = vault_of(rig.home, rig.engine)
-    vault.put(name, "qbo", Credentials("sandbox-client", "sandbox-secret", refresh_token="RT1-sandbox"))  # noqa: S106
+    vault.put(name, "qbo", Credentials("sandbox-client", "sandbox-secret", refresh_token="RT1-sandbox"))
     vault.put(name, "procore", Credentials("sandbox-client", "sandbox-secret"))

@@ -1,0 +1,258 @@
+"""What the clock, the inbox and Postgres ask for: ticks, one at a time, with no daemon and no vendor call."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from sqlalchemy import select
+
+from ml_connector.orchestration import names, ticks
+from ml_connector.orchestration.schedules import open_day
+from ml_connector.settings import DATABASE_VARIABLE, Connection, load_connection, load_connections
+from ml_connector.store import windows
+from ml_connector.store.tables import dirty_window
+from ml_connector_tests.orchestration.stage import TODAY, Stage, day
+from ml_connector_tests.rig import Rig, add_connection, line, open_rig
+
+SIXTEEN_HEX = "0123456789abcdef"
+
+
+@pytest.fixture
+def pair(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """Two connections, in New York and in Tokyo."""
+    monkeypatch.setenv(DATABASE_VARIABLE, database_url)
+    start = day(40).isoformat()
+    rig = open_rig(tmp_path, database_url, time_zone="America/New_York", start_date=start)
+    add_connection(rig, "beta", "9341450000000002", 5002, time_zone="Asia/Tokyo", start_date=start)
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(
+        str(tmp_path / "dagster")
+    ) as instance:  # schedules need one with a folder
+        yield Stage(rig, instance)
+    ticks.engine().dispose()
+    rig.close()
+
+
+def asked(stage: Stage, sensor: str) -> list[dg.RunRequest]:
+    """The run requests of one tick."""
+    context = dg.build_sensor_context(
+        instance=stage.instance, definitions=stage.definitions, sensor_name=sensor
+    )
+    return list(stage.definitions.resolve_sensor_def(sensor).evaluate_tick(context).run_requests or [])
+
+
+def polled(stage: Stage, connection: str, at: datetime) -> Sequence[dg.RunRequest]:
+    """The run requests of a poll at an instant."""
+    context = dg.build_schedule_context(
+        instance=stage.instance,
+        scheduled_execution_time=at,
+        repository_def=stage.definitions.get_repository_def(),
+    )
+    schedule = stage.definitions.resolve_schedule_def(f"{connection}__poll")
+    return schedule.evaluate_tick(context).run_requests or []
+
+
+def waiting_run(stage: Stage, request: dg.RunRequest, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+    """The run that a request makes, in some status."""
+    assert request.job_name is not None
+    return stage.instance.create_run_for_job(
+        stage.definitions.resolve_job_def(request.job_name), tags=dict(request.tags), status=status
+    )
+
+
+def mark(rig: Rig, *days: date, connection: str = "acme") -> None:
+    with rig.engine.begin() as db:
+        windows.mark(db, connection, days, reason="a bill changed")
+
+
+def hint(rig: Rig, connection: str, second: int) -> str:
+    """A webhook file as the receiver leaves it."""
+    name = f"{connection}__20260302T1207{second:02d}Z__{SIXTEEN_HEX}.json"
+    (rig.home.inbox / name).write_text("{}")
+    return name
+
+
+# -- the clock ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("at", "zone", "window"),
+    [
+        ("2026-10-20T03:50:00+00:00", "America/New_York", "2026-10-19"),  # 23:50 there
+        ("2026-10-20T04:00:00+00:00", "America/New_York", "2026-10-20"),
+        ("2026-10-20T14:59:00+00:00", "Asia/Tokyo", "2026-10-20"),  # 23:59 there
+        ("2026-10-20T15:00:00+00:00", "Asia/Tokyo", "2026-10-21"),
+    ],
+)
+def test_the_open_window_is_the_day_in_the_connections_zone(at: str, zone: str, window: str) -> None:
+    content = {"qbo": {"realm_id": "1"}, "procore": {"company_id": 1}, "start_date": "2026-01-01"}
+    connection = Connection.model_validate({**content, "name": "acme", "time_zone": zone})
+    assert open_day(connection, datetime.fromisoformat(at)) == window
+
+
+def test_a_poll_asks_for_the_sync_job_with_its_tags(pair: Stage) -> None:
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    (request,) = polled(pair, "beta", now)
+    today = open_day(load_connection(pair.rig.home, "beta"), now)
+    assert (request.job_name, request.partition_key) == ("beta__sync", today)
+    assert request.tags[names.AUTOMATIC_TAG] == "true"
+    assert request.tags[names.DAYS_TAG] == today
+    assert request.tags[names.PRIORITY_TAG] == names.LIVE_PRIORITY
+
+
+def test_a_poll_skips_when_a_run_of_the_window_waits_to_start(pair: Stage) -> None:
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    (request,) = polled(pair, "acme", now)
+    waiting_run(pair, request, dg.DagsterRunStatus.NOT_STARTED)
+    assert polled(pair, "acme", now + timedelta(minutes=15)) == []
+    assert len(polled(pair, "beta", now)) == 1, "the other connection does not wait for it"
+
+
+def test_a_poll_asks_again_while_a_run_has_begun(pair: Stage) -> None:
+    """It may have read before the change."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    (request,) = polled(pair, "acme", now)
+    waiting_run(pair, request, dg.DagsterRunStatus.STARTED)
+    (again,) = polled(pair, "acme", now + timedelta(minutes=15))
+    assert again.run_key != request.run_key
+
+
+def test_procores_lists_are_refreshed_only_while_something_waits_for_them(stage: Stage) -> None:
+    def refresh() -> Sequence[dg.RunRequest]:
+        schedule = stage.definitions.resolve_schedule_def("acme__catalog_refresh")
+        context = dg.build_schedule_context(
+            instance=stage.instance, scheduled_execution_time=datetime.now(UTC)
+        )
+        return schedule.evaluate_tick(context).run_requests or []
+
+    assert refresh() == []
+    stage.rig.bookkeeper.bill("D-1", [line("10.00", customer="63")])
+    stage.run()
+    assert [hold.reason for hold in stage.rig.holds()] == ["PROJECT_CLOSED"]
+    (request,) = refresh()
+    assert request.tags[names.AUTOMATIC_TAG] == "true"
+    ticks.engine().dispose()
+
+
+# -- the inbox ----------------------------------------------------------------------------------------------------
+
+
+def test_webhook_files_of_two_connections_ask_for_one_run_each(pair: Stage) -> None:
+    for second in range(3):
+        hint(pair.rig, "acme", second)
+    hint(pair.rig, "beta", 9)
+    requests = asked(pair, "webhook_inbox")
+    assert [request.job_name for request in requests] == ["acme__sync", "beta__sync"]
+    days = [open_day(connection, datetime.now(UTC)) for connection in load_connections(pair.rig.home)]
+    assert [request.partition_key for request in requests] == days
+
+
+def test_no_second_run_is_asked_for_while_one_waits_to_start(pair: Stage) -> None:
+    hint(pair.rig, "acme", 1)
+    (request,) = asked(pair, "webhook_inbox")
+    waiting_run(pair, request, dg.DagsterRunStatus.NOT_STARTED)
+    hint(pair.rig, "acme", 2)
+    assert asked(pair, "webhook_inbox") == []
+
+
+def test_a_file_that_comes_while_a_run_works_asks_again(pair: Stage) -> None:
+    hint(pair.rig, "acme", 1)
+    (first,) = asked(pair, "webhook_inbox")
+    waiting_run(pair, first, dg.DagsterRunStatus.STARTED)
+    hint(pair.rig, "acme", 2)
+    (second,) = asked(pair, "webhook_inbox")
+    assert second.run_key != first.run_key
+
+
+def test_the_same_files_ask_with_the_same_key(pair: Stage) -> None:
+    hint(pair.rig, "acme", 1)
+    keys = {asked(pair, "webhook_inbox")[0].run_key for _ in range(2)}
+    assert len(keys) == 1
+
+
+def test_files_of_unknown_companies_ask_for_nothing(pair: Stage) -> None:
+    hint(pair.rig, "unknown", 1)
+    assert asked(pair, "webhook_inbox") == []
+
+
+# -- dirty windows ------------------------------------------------------------------------------------------------
+
+
+def test_every_dirty_day_is_asked_for_in_few_ranges(pair: Stage) -> None:
+    mark(pair.rig, *(day(ago) for ago in range(3, 38)))
+    mark(pair.rig, day(2), connection="beta")
+    first, second, other = asked(pair, "dirty_windows")
+    assert (first.tags[names.RANGE_START_TAG], first.tags[names.RANGE_END_TAG]) == (str(day(37)), str(day(7)))
+    assert (second.tags[names.RANGE_START_TAG], second.tags[names.RANGE_END_TAG]) == (
+        str(day(6)),
+        str(day(3)),
+    )
+    assert first.partition_key is None
+    assert first.tags[names.DAYS_TAG] == f"{day(37)}...{day(7)}"
+    assert (other.job_name, other.partition_key) == ("beta__post", str(day(2)))
+    assert {request.tags[names.AUTOMATIC_TAG] for request in (first, second, other)} == {"true"}
+    assert first.tags[names.PRIORITY_TAG] == names.CATCH_UP_PRIORITY
+
+
+def test_days_that_a_run_works_on_are_left_out(pair: Stage) -> None:
+    mark(pair.rig, day(5), day(4), day(3))
+    (request,) = asked(pair, "dirty_windows")
+    waiting_run(pair, request, dg.DagsterRunStatus.STARTED)
+    mark(pair.rig, day(4), day(2))
+    (again,) = asked(pair, "dirty_windows")
+    assert again.partition_key == str(day(2))
+
+
+def test_a_day_that_was_asked_for_is_left_alone_for_a_while_and_longer_each_time(pair: Stage) -> None:
+    mark(pair.rig, day(3))
+    waits = []
+    for _ in range(3):
+        began = datetime.now(UTC)
+        assert len(asked(pair, "dirty_windows")) == 1
+        assert asked(pair, "dirty_windows") == []
+        with pair.rig.engine.connect() as db:
+            until = db.scalar(select(dirty_window.c.not_before))
+        assert until is not None
+        waits.append(round((until - began).total_seconds() / 60))
+        pair.time_passes()
+    assert waits == [1, 2, 4]
+
+
+def test_a_new_change_ends_the_pause(pair: Stage) -> None:
+    mark(pair.rig, day(3))
+    assert len(asked(pair, "dirty_windows")) == 1
+    mark(pair.rig, day(3))
+    assert len(asked(pair, "dirty_windows")) == 1
+
+
+def test_a_red_day_between_two_dirty_ones_is_not_run_again(stage: Stage) -> None:
+    """Its run would fail with the same sentence, and tell people of a failure that is no news."""
+    stage.bill("G-2", "20.00", changed=day(4))
+    stage.refuse("G-2")
+    stage.run(day(4), automatic=True)
+    stage.work_off()
+    mark(stage.rig, day(6), day(5), day(3))
+    spans = [request.tags[names.DAYS_TAG] for request in asked(stage, "dirty_windows")]
+    assert spans == [f"{day(6)}...{day(5)}", str(day(3))]
+    ticks.engine().dispose()
+
+
+def test_a_range_request_runs_all_its_days_in_one_run(stage: Stage) -> None:
+    """What a sensor's request with range tags becomes: one run over the days, each with a colour of its own."""
+    stage.rig.read()
+    (request,) = asked(stage, "dirty_windows")
+    result = stage.definitions.resolve_job_def("acme__post").execute_in_process(
+        instance=stage.instance, tags=dict(request.tags), raise_on_error=False
+    )
+    assert result.success
+    first = date.fromisoformat(request.tags[names.RANGE_START_TAG])
+    last = date.fromisoformat(request.tags[names.RANGE_END_TAG])
+    assert last <= TODAY
+    colours = {
+        stage.colour("procore/vendors", first + timedelta(days=n)) for n in range((last - first).days + 1)
+    }
+    assert colours == {"MATERIALIZED"}
+    assert stage.rig.dirty() == []
+    ticks.engine().dispose()

@@ -1,0 +1,124 @@
+"""Group F of the scenario bank: vendors are found, linked or made, once."""
+
+from decimal import Decimal
+
+from ml_connector_tests.rig import COMPANY, Rig, line
+from ml_connector_tests.scenarios.calendar_days import days_later
+
+
+def load_vendors(rig: Rig, *names: str, **fields: object) -> None:
+    """Vendors that people keep in Procore's directory."""
+    rig.procore.load(
+        vendors=[{"company_id": COMPANY, "name": name, "is_active": True, **fields} for name in names]
+    )
+
+
+def names(rig: Rig) -> list[str]:
+    """Procore's directory."""
+    return sorted(vendor["name"] for vendor in rig.procore.live("vendors"))
+
+
+def test_S80_a_new_vendor_is_made_once_and_put_on_the_project_before_its_bill(rig: Rig) -> None:
+    vendor = rig.bookkeeper.vendor("Helm Roofing")
+    first = rig.bookkeeper.bill("1", [line(10, item="101")], vendor=vendor["Id"])
+    second = rig.bookkeeper.bill("2", [line(20, item="101")], vendor=vendor["Id"])
+    rig.sync()
+    assert names(rig).count("Helm Roofing") == 1
+    assert rig.cost_of(first["Id"])["vendor_id"] == rig.cost_of(second["Id"])["vendor_id"]
+    adds = [call for call in rig.procore.writes() if call.endswith("/actions/add")]
+    assert len(adds) == 1
+    assert rig.story("Vendor", vendor["Id"]) == ["seen", "mapped", "sent", "created", "on project"]
+
+
+def test_S81_another_spelling_is_linked_and_not_made_again(rig: Rig) -> None:
+    load_vendors(rig, "GRANITE SUPPLY INC")
+    bill = rig.bookkeeper.bill("1", [line(10, item="101")])
+    rig.sync()
+    (vendor,) = [v for v in rig.procore.live("vendors") if v["name"].casefold().startswith("granite")]
+    assert (vendor["name"], vendor["origin_id"].split(":")[2:]) == ("GRANITE SUPPLY INC", ["vendor", "21"])
+    assert rig.cost_of(bill["Id"])["vendor_id"] == vendor["id"]
+    assert "linked" in rig.story("Vendor", "21")
+
+
+def test_S82_two_vendors_of_nearly_one_name_hold_the_bill_until_one_is_left(rig: Rig) -> None:
+    load_vendors(rig, "ABC Concrete", city="Reno")
+    load_vendors(rig, "ABC Concrete LLC", city="Sparks")
+    vendor = rig.bookkeeper.vendor("ABC Concrete")
+    bill = rig.bookkeeper.bill("1", [line(10, item="101")], vendor=vendor["Id"])
+    other = rig.bookkeeper.bill("2", [line(20, item="101")])
+    rig.sync()
+    (hold,) = [hold for hold in rig.holds(bill["Id"]) if hold.entity == "Bill"]
+    assert (hold.reason, hold.amount) == ("VENDOR_AMBIGUOUS", Decimal(10))
+    assert "ABC Concrete (Reno" in hold.sentence
+    assert "ABC Concrete LLC (Sparks" in hold.sentence
+    assert rig.cost_of(other["Id"])["grand_total"] == "20.00"
+    assert "held" in rig.story("Bill", bill["Id"])
+    twin = next(v for v in rig.procore.live("vendors") if v["name"] == "ABC Concrete LLC")
+    rig.procore.load(vendors=[{**twin, "name": "ABC Concrete of Sparks"}])
+    _look_again(rig)
+    assert rig.holds() == []
+    assert rig.cost_of(bill["Id"])["grand_total"] == "10.00"
+    assert rig.story("Bill", bill["Id"])[-1] == "released"
+
+
+def test_S82_a_vendor_renamed_in_qbo_frees_its_bill_without_anybody(rig: Rig) -> None:
+    load_vendors(rig, "ABC Concrete", "ABC Concrete LLC")
+    vendor = rig.bookkeeper.vendor("ABC Concrete")
+    rig.sync()
+    day = days_later(rig, 1)
+    bill = rig.bookkeeper.bill("1", [line(10, item="101")], vendor=vendor["Id"])
+    rig.read([day])
+    rig.settle()
+    assert rig.holds(bill["Id"])
+    later = days_later(rig, 2)  # neither the vendor's days nor today are the bill's
+    rig.read([later])
+    rig.settle()  # the day of the held bill is complete and clean
+    rig.bookkeeper.edit("Vendor", vendor, DisplayName="ABC Concrete of Elko")
+    rig.read([later])
+    rig.settle()
+    assert rig.holds() == []
+    assert rig.cost_of(bill["Id"])["grand_total"] == "10.00"
+
+
+def test_S128_vendors_without_a_bill_come_into_the_directory_in_one_call(rig: Rig) -> None:
+    for number in range(20):
+        rig.bookkeeper.vendor(f"Newcomer {number}")
+    rig.sync()
+    assert len([name for name in names(rig) if name.startswith("Newcomer")]) == 20
+    assert rig.procore.writes() == ["PATCH /rest/v1.0/vendors/sync"]
+
+
+def test_a_closed_directory_holds_the_bills_that_need_it_and_stops_nothing_else(rig: Rig) -> None:
+    known = rig.bookkeeper.bill("1", [line(10, item="101")])
+    rig.sync()
+    rig.procore.fault({"route": "GET */vendors", "fault": "status", "args": {"status": 403}})
+    vendor = rig.bookkeeper.vendor("Helm Roofing")
+    new = rig.bookkeeper.bill("2", [line(20, item="101")], vendor=vendor["Id"])
+    rig.bookkeeper.edit("Bill", known, Line=[line(15, item="101")])
+    rig.sync()
+    assert [hold.reason for hold in rig.holds(new["Id"])] == ["PERMISSION"]
+    assert "company directory" in rig.holds(new["Id"])[0].sentence
+    assert rig.cost_of(known["Id"])["grand_total"] == "15.00"
+    rig.procore.no_faults()
+    rig.replay_everything()
+    assert rig.cost_of(new["Id"])["grand_total"] == "20.00"
+
+
+def test_one_refused_vendor_does_not_stop_the_others(rig: Rig) -> None:
+    bad = {"status": 422, "body": {"errors": {"name": ["is not allowed"]}}}
+    rig.procore.fault(
+        {"route": "PATCH */vendors/sync", "fault": "status", "args": bad, "contains": "Granite"}
+    )
+    held = rig.bookkeeper.bill("1", [line(10, item="101")])
+    good = rig.bookkeeper.bill("2", [line(20, item="101")], vendor="23")
+    rig.sync()
+    assert "Procore refused vendor Granite Supply: name is not allowed" in rig.holds(held["Id"])[0].sentence
+    assert rig.cost_of(good["Id"])["grand_total"] == "20.00"
+    assert "Granite Supply" not in names(rig)
+
+
+def _look_again(rig: Rig) -> None:
+    from ml_connector.orchestration import work
+
+    work.recheck_vendors(rig.engine, rig.connection)
+    rig.settle()
