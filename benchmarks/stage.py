@@ -1,0 +1,92 @@
+"""One stage of the way in a process of its own: `python -m benchmarks.stage read|map|post RUN_ID`, one JSON line at the end.
+
+It is the code of a run's step without Dagster; peak memory and CPU are those of the process.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+
+from sqlalchemy import Engine
+
+from benchmarks import firm
+from benchmarks.report import peak_megabytes
+from ml_connector.orchestration import work
+from ml_connector.orchestration.clients import procore_client, qbo_client
+from ml_connector.orchestration.work import Run
+from ml_connector.qbo.models import Entity
+from ml_connector.settings import DATABASE_VARIABLE, Connection, Home, home_from, load_connection
+from ml_connector.store import windows
+from ml_connector.store.database import open_engine
+
+STAGES = ("read", "map", "post")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a stage took: bills it settled, wall and CPU seconds, megabytes at start and at most, calls by route."""
+
+    bills: int
+    seconds: float
+    cpu: float
+    megabytes_before: float
+    megabytes: float
+    calls: dict[str, int]
+
+
+def run_stage(stage: str, run_id: str, home: Home, connection: Connection, engine: Engine) -> Measured:
+    """Run one stage over all dirty days, reading over the open one."""
+    before = peak_megabytes()
+    run = Run(run_id, _days(engine, connection, stage), automatic=True)
+    began, cpu = time.perf_counter(), time.process_time()
+    match stage:
+        case "read":
+            qbo = qbo_client(home, connection, engine)
+            bills = work.read(engine, home, connection, qbo, run).new[Entity.BILL]
+            calls = dict(qbo.calls)
+        case "map":
+            procore = procore_client(home, connection, engine)
+            mapped = work.map_days(engine, connection, run, lambda: procore)
+            bills = sum(count for (entity, _), count in mapped.states.items() if entity is Entity.BILL)
+            calls = dict(procore.calls)
+        case _:
+            procore = procore_client(home, connection, engine)
+            posted = work.post(engine, connection, run, procore, ["vendors", "direct_costs"])
+            outcomes = posted["direct_costs"].outcomes
+            bills = sum(count for (entity, _), count in outcomes.items() if entity is Entity.BILL)
+            calls = dict(procore.calls)
+            if any(
+                str(state) not in ("posted", "no-op") for entity, state in outcomes if entity is Entity.BILL
+            ):
+                raise SystemExit(f"not everything was posted: {outcomes}")
+    took = time.perf_counter() - began
+    return Measured(bills, took, time.process_time() - cpu, before, peak_megabytes(), calls)
+
+
+def _days(engine: Engine, connection: Connection, stage: str) -> tuple[date, ...]:
+    if stage == "read":
+        return (datetime.now(UTC).date(),)
+    with engine.connect() as db:
+        return tuple(window.day for window in windows.dirty(db, connection.name))
+
+
+def main() -> int:
+    """Run the stage named and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("run_id")
+    given = parser.parse_args()
+    home = home_from()
+    engine = open_engine(os.environ[DATABASE_VARIABLE])
+    measured = run_stage(given.stage, given.run_id, home, load_connection(home, firm.NAME), engine)
+    engine.dispose()
+    sys.stdout.write(json.dumps(asdict(measured)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
