@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from ml_connector.cli.loopback import answers
-from ml_connector.cli.site import Site, dagster_instance
+from ml_connector.cli.site import Site, dagster_instance, undisturbed
 from ml_connector.errors import SetupError
 from ml_connector.settings import Connection, Home
 
@@ -28,9 +28,10 @@ STOP_SECONDS = 20.0
 PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
-def _end_with_parent() -> None:
+def _in_the_child() -> None:
     # kill -9 of the parent would otherwise leave a daemon that goes on launching runs.
     ctypes.CDLL(None).prctl(PARENT_DEATH, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent holds signals back while it starts a child
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Services:
         """
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / f"{name}.log"
-        with path.open("ab") as log:
+        with path.open("ab") as log, undisturbed():
             process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
@@ -96,10 +97,10 @@ class Services:
                 stderr=subprocess.STDOUT,
                 env=dict(environment or self.site.environment()),
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 one system call, no lock
+                preexec_fn=_in_the_child,  # noqa: PLW1509 two system calls, no lock
             )
-        service = Service(name, process, path)
-        self.running.append(service)
+            service = Service(name, process, path)
+            self.running.append(service)
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             if process.poll() is not None:

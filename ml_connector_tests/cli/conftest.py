@@ -1,5 +1,6 @@
 """A shell on an empty home, and one on the fixture firm with some bills worked off."""
 
+import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,14 @@ import pytest
 
 from ml_connector_tests.cli.shell import Shell
 from ml_connector_tests.rig import MAPPING, PROJECTS, Rig, line, open_rig, today
+
+
+@pytest.fixture
+def alone(run_folder: Path) -> Iterator[None]:
+    """One whole installation at a time over all workers: each brings Dagster's three processes."""
+    with (run_folder / "live.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -11,11 +11,15 @@ import pytest
 
 from ml_connector_tests.cli.shell import Shell, mentioning, wait_for
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("live"), pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.xdist_group("live"),
+    pytest.mark.timeout(900),  # its turn comes when the others are done
+]
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+def shell(tmp_path: Path, alone: None) -> Iterator[Shell]:
     """A shell without home and database, whose throw-away folders lie where the test can see them."""
     places = tmp_path / "temporary"
     places.mkdir()
@@ -51,7 +55,7 @@ def started(shell: Shell, folder: Path, *options: str) -> tuple["subprocess.Pope
 
 def test_everything_comes_out_as_the_demo_data_state_and_nothing_stays(shell: Shell, tmp_path: Path) -> None:
     process, place, data = started(shell, tmp_path, "--once", "--json", "--port", "0")
-    code = process.wait(380)
+    code = process.wait(700)
     told = (tmp_path / "err").read_text()
     assert code == 0, told
     document = json.loads((tmp_path / "out").read_text())

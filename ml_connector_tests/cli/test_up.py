@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,18 +18,15 @@ from ml_connector.store.postgres_server import start_server
 from ml_connector_tests.cli.shell import Shell, mentioning, wait_for
 from ml_connector_tests.rig import Problem, call
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("live"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.xdist_group("live"),
+    pytest.mark.timeout(900),  # its turn comes when the others are done
+]
 
 INIT = [
-    "--realm",
-    "9341450000000001",
-    "--company",
-    "5001",
-    "--time-zone",
-    "UTC",
-    "--start-date",
-    "2026-01-01",
-]
+    "--realm", "9341450000000001", "--company", "5001", "--time-zone", "UTC", "--start-date", "2026-01-01",
+]  # fmt: skip
 
 
 @dataclass
@@ -62,7 +60,7 @@ class Installation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
+def installation(tmp_path: Path, alone: None) -> Iterator[Installation]:
     """Made by `init`, with a verifier token; its database is removed at the end."""
     shell = Shell(tmp_path / "home", None)
     made = Installation(shell, tmp_path)
@@ -121,8 +119,6 @@ def test_kill_9_of_the_parent_ends_its_children_and_the_next_start_goes_on(
 def test_a_port_that_is_taken_is_told_and_no_other_one_is_chosen_in_silence(
     installation: Installation,
 ) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", installation.receiver))
         taken.listen()
