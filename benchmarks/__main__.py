@@ -5,6 +5,7 @@ A missed target is said in the table and changes nothing else: the exit code is 
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,13 +44,18 @@ def main() -> int:
         asked.append("memory")
     asked = asked or [name for name in subjects if name != "memory"]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
+    # Ended by SIGTERM, it stops and removes what it started as it does for Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(width=None if sys.stdout.isatty() else 140)
     facts = machine()
     console.print(machine_line(facts))
     reports = []
-    for name in asked:
-        reports.append(subjects[name]())
-        show(console, reports[-1])
+    try:
+        for name in asked:
+            reports.append(subjects[name]())
+            show(console, reports[-1])
+    except KeyboardInterrupt:
+        return 130
     if given.json is not None:
         document = {"machine": facts, "reports": [report.document() for report in reports]}
         given.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

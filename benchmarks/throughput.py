@@ -36,11 +36,12 @@ def measure(bills: int) -> Report:
 
 
 def measure_memory(small: int, large: int) -> Report:
-    """Peak memory of each stage for two sizes, and their ratio."""
+    """Peak memory and CPU a bill of each stage for two sizes, and their ratios."""
     ways = [run_way(small), run_way(large)]
     figures = []
     for stage in STAGES:
         low, high = (way.stages[stage].megabytes for way in ways)
+        cpus = [way.stages[stage].cpu / way.bills * 1e6 for way in ways]
         figures += [
             Figure(f"{WORDS[stage]}, peak memory at {small:,} bills", low, "MB"),
             Figure(
@@ -51,11 +52,13 @@ def measure_memory(small: int, large: int) -> Report:
                 ratio=high / low,
                 ratio_of=f"{small:,} bills",
             ),
-            *(
-                Figure(
-                    f"{WORDS[stage]} at {way.bills:,} bills", way.bills / way.stages[stage].seconds, "bills/s"
-                )
-                for way in ways
+            Figure(f"{WORDS[stage]}, own CPU a bill at {small:,} bills", cpus[0], "us"),
+            Figure(
+                f"{WORDS[stage]}, own CPU a bill at {large:,} bills",
+                cpus[1],
+                "us",
+                ratio=cpus[1] / cpus[0],
+                ratio_of=f"{small:,} bills",
             ),
         ]
     return Report("memory", f"Memory at {small:,} and at {large:,} bills", figures)

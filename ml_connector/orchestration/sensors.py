@@ -63,15 +63,16 @@ def dirty_windows_sensor(connections: Sequence[Connection], jobs: Jobs) -> dg.Se
         from ml_connector.orchestration.ticks import busy_days, take_ready
 
         asked = False
+        runs = context.instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))
         for connection in connections:
-            in_flight = context.instance.get_run_records(
-                dg.RunsFilter(tags={names.CONNECTION_TAG: connection.name}, statuses=IN_FLIGHT)
-            )
-            tags = [record.dagster_run.tags.get(names.DAYS_TAG, "") for record in in_flight]
+            in_flight = {
+                run.run_id: run.tags.get(names.DAYS_TAG, "")
+                for run in runs
+                if run.tags.get(names.CONNECTION_TAG, connection.name) == connection.name
+            }
+            busy = busy_days(connection.name, in_flight)
             today = datetime.now(connection.zone).date()
-            for first, last in take_ready(
-                connection.name, busy=busy_days([t for t in tags if t]), today=today
-            ):
+            for first, last in take_ready(connection.name, busy=busy, today=today):
                 asked = True
                 yield post_request(connection, first.isoformat(), last.isoformat())
         if not asked:

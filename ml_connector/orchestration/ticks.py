@@ -1,16 +1,17 @@
 """What schedules and sensors ask of Postgres: short questions, no vendor call. Imported only inside a tick."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from ml_connector.holds import REASONS, Reason
 from ml_connector.settings import DATABASE_VARIABLE
 from ml_connector.store import records, windows
 from ml_connector.store.database import open_engine
+from ml_connector.store.tables import worker
 
 DAYS_A_RUN = 31
 WAITS_FOR_PROCORE = (
@@ -92,6 +93,14 @@ def days_in(span: str) -> list[date]:
     return [start + timedelta(days=offset) for offset in range((end - start).days + 1)]
 
 
-def busy_days(tags: Sequence[str]) -> frozenset[date]:
-    """All days that the given runs' tags name."""
-    return frozenset(day for tag in tags for day in days_in(tag))
+def busy_days(connection: str, in_flight: Mapping[str, str]) -> frozenset[date]:
+    """Days of a connection that runs are asked for or work on; `in_flight` is their run ids with their tags of days.
+
+    A run that a person started has no such tag: its days are known once its worker has signed in.
+    """
+    with engine().connect() as db:
+        signed = db.scalars(
+            select(worker.c.days).where(worker.c.connection == connection, worker.c.run_id.in_(in_flight))
+        ).all()
+    tagged = {day for span in in_flight.values() if span for day in days_in(span)}
+    return frozenset(tagged | {date.fromisoformat(day) for days in signed for day in days})

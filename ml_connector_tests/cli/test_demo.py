@@ -13,7 +13,7 @@ from ml_connector_tests.cli.shell import Shell, mentioning, wait_for
 
 pytestmark = [
     pytest.mark.processes,
-    pytest.mark.xdist_group("live"),
+    pytest.mark.installation,
     pytest.mark.timeout(900),  # its turn comes when the others are done
 ]
 

@@ -20,7 +20,7 @@ from ml_connector_tests.rig import Problem, call
 
 pytestmark = [
     pytest.mark.processes,
-    pytest.mark.xdist_group("live"),
+    pytest.mark.installation,
     pytest.mark.timeout(900),  # its turn comes when the others are done
 ]
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from ml_connector.orchestration import names, ticks
 from ml_connector.orchestration.schedules import open_day
+from ml_connector.orchestration.work import Run, sign_in
 from ml_connector.settings import DATABASE_VARIABLE, Connection, load_connection, load_connections
 from ml_connector.store import windows
 from ml_connector.store.tables import dirty_window
@@ -203,6 +204,17 @@ def test_days_that_a_run_works_on_are_left_out(pair: Stage) -> None:
     mark(pair.rig, day(4), day(2))
     (again,) = asked(pair, "dirty_windows")
     assert again.partition_key == str(day(2))
+
+
+def test_days_that_a_person_runs_are_left_out_once_its_worker_has_signed_in(pair: Stage) -> None:
+    job = pair.definitions.resolve_job_def("acme__sync")
+    begun = pair.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    mark(pair.rig, day(4), day(2))
+    mark(pair.rig, day(4), connection="beta")
+    sign_in(pair.rig.engine, pair.rig.connection, Run(begun.run_id, (day(4),), automatic=False))
+    acme, beta = asked(pair, "dirty_windows")
+    assert acme.partition_key == str(day(2))
+    assert beta.partition_key == str(day(4)), "the other connection's day is not worked on"
 
 
 def test_a_day_that_was_asked_for_is_left_alone_for_a_while_and_longer_each_time(pair: Stage) -> None:

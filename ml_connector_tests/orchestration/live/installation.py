@@ -52,7 +52,7 @@ CHAIN = ("qbo/bills", "mapped/bill_lines", "procore/direct_costs")
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
-def until(what: str, found: Callable[[], Any], *, seconds: float = 90) -> Any:
+def until(what: str, found: Callable[[], Any], *, seconds: float = 180) -> Any:
     """What `found` returns as soon as it is true. Fails when it never is."""
     deadline = time.monotonic() + seconds
     while not (value := found()):
@@ -144,14 +144,19 @@ class Installation:
         assert answer["__typename"] == "LaunchBackfillSuccess", answer
         return str(answer["backfillId"])
 
-    def backfill_ends(self, backfill: str) -> str:
-        """The status with which a backfill ends."""
+    def backfill_runs(self, backfill: str, *, count: int) -> list[Ran]:
+        """The runs of a backfill, once so many have ended."""
 
-        def status() -> str:
-            found = self.ask(BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]["status"]
-            return "" if found == "REQUESTED" else str(found)
+        def look() -> list[Ran]:
+            runs = [ran for ran in self.runs() if ran.tags.get("dagster/backfill") == backfill]
+            return runs if len(runs) >= count and all(ran.status in ENDED for ran in runs) else []
 
-        return str(until(f"backfill {backfill}", status, seconds=150))
+        found: list[Ran] = until(f"{count} runs of backfill {backfill}", look, seconds=240)
+        return found
+
+    def backfill_status(self, backfill: str) -> str:
+        """REQUESTED while it is under way."""
+        return str(self.ask(BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]["status"])
 
     def all_green(self, connection: str, days: Sequence[date], *, assets: Sequence[str] = CHAIN) -> bool:
         """Whether every day of an asset of each step is green."""
@@ -188,7 +193,7 @@ class Installation:
         def look() -> Ran | None:
             return next((ran for ran in self.runs() if ran.id == run and ran.status in ENDED), None)
 
-        found: Ran = until(f"the end of run {run}", look, seconds=120)
+        found: Ran = until(f"the end of run {run}", look, seconds=240)
         return found
 
     def quiet(self) -> None:
@@ -197,7 +202,7 @@ class Installation:
         until(
             "the work of New York",
             lambda: not rig.dirty() and all(ran.status in ENDED for ran in self.runs(NEW_YORK)),
-            seconds=120,
+            seconds=240,
         )
 
     # -- the firms --------------------------------------------------------------------------------------------------
