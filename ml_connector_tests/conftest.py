@@ -9,12 +9,20 @@ from typing import LiteralString
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 
 from ml_connector.store.postgres_server import PostgresServer, start_server
 
 TEMPLATE = "ml_connector_template"
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What a command run inside a test sets up for logs ends with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

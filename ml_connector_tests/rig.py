@@ -437,18 +437,15 @@ class Rig:
             server.stop()
 
 
-def _listed(qbo_id: str, name: str, **fields: Any) -> dict[str, Any]:
-    """A record of one of QBO's lists, as it was entered months ago."""
+def _entered(qbo_id: str, **fields: Any) -> dict[str, Any]:
+    """A record that was entered months ago."""
     then = "2026-01-05T08:00:00-08:00"
-    meta = {"CreateTime": then, "LastUpdatedTime": then}
-    return {
-        "Id": qbo_id,
-        "Name": name,
-        "FullyQualifiedName": name,
-        "Active": True,
-        "MetaData": meta,
-        **fields,
-    }
+    return {"Id": qbo_id, "Active": True, "MetaData": {"CreateTime": then, "LastUpdatedTime": then}, **fields}
+
+
+def _listed(qbo_id: str, name: str, **fields: Any) -> dict[str, Any]:
+    """A record of QBO's lists of accounts, items or classes."""
+    return _entered(qbo_id, Name=name, FullyQualifiedName=name, **fields)
 
 
 def _app(name: str) -> dict[str, Any]:
@@ -461,10 +458,10 @@ def _app(name: str) -> dict[str, Any]:
 
 
 def _customer(qbo_id: str, name: str, parent: str | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {"DisplayName": name, "Job": parent is not None}
+    fields: dict[str, Any] = {"DisplayName": name, "FullyQualifiedName": name, "Job": parent is not None}
     if parent is not None:
         fields |= {"ParentRef": {"value": parent}, "FullyQualifiedName": f"Harbor Health:{name}"}
-    return _listed(qbo_id, name, **fields)
+    return _entered(qbo_id, **fields)
 
 
 def firm(qbo: Control, procore: Control) -> None:
@@ -472,7 +469,7 @@ def firm(qbo: Control, procore: Control) -> None:
     stock, expense = {"AssetAccountRef": {"value": "9"}}, {"ExpenseAccountRef": {"value": "1"}}
     qbo.load(
         realm=REALM,
-        CompanyInfo=[_listed("1", "Acme Builders", CompanyName="Acme Builders", Country="US")],
+        CompanyInfo=[_entered("1", CompanyName="Acme Builders", Country="US")],
         Account=[
             _listed(qbo_id, name, AcctNum=number, AccountType=kind, Classification=classification)
             for qbo_id, number, name, kind, classification in ACCOUNTS
@@ -485,7 +482,7 @@ def firm(qbo: Control, procore: Control) -> None:
         ],
         Class=[_listed("1001", "Labor"), _listed("1002", "Material")],
         Customer=[_customer(qbo_id, name, parent) for qbo_id, name, parent in CUSTOMERS],
-        Vendor=[_listed(qbo_id, name, DisplayName=name, SyncToken="0") for qbo_id, name in VENDORS],
+        Vendor=[_entered(qbo_id, DisplayName=name, SyncToken="0") for qbo_id, name in VENDORS],
         App=[_app("sandbox"), _app("person")],
     )
     projects = (

@@ -1,7 +1,7 @@
 """`sync`: read, map and post days now, through Dagster, so that the run stands in the history like any other."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,6 +49,10 @@ def sync(
             help="Instead: bills by their own date, YYYY-MM-DD YYYY-MM-DD, whenever they were changed.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only tell what would become of what was read before; write nothing."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Read, map and post now: the open day, a range of days of change, or bills by their own date.
@@ -63,6 +67,9 @@ def sync(
         connection = load_connection(site.home, name)
         prepare(site)
         days = _days(site, connection, first, last, bill_dates)
+        if dry_run:
+            _foresee(site, connection, days, as_json=as_json)
+            return
         runs = [
             _run(site, connection, days[start : start + DAYS_A_RUN])
             for start in range(0, len(days), DAYS_A_RUN)
@@ -98,6 +105,37 @@ def sync(
     show({"days": days, "runs": runs, "records": rows, "holds": len(held)}, as_json=as_json, human=human)
     if any(run["status"] != "SUCCESS" for run in runs):
         raise typer.Exit(1)
+
+
+def _foresee(site: Site, connection: Connection, days: Sequence[date], *, as_json: bool) -> None:
+    from ml_connector.orchestration.clients import procore_client
+    from ml_connector.posting.preview import Preview
+
+    with site.engine() as engine:
+        client = procore_client(site.home, connection, engine)
+        foreseen = Preview(connection, engine, client, datetime.now(UTC)).foresee(days)
+    rows = [
+        {
+            "record": f"{entry.entity.lower()}:{entry.qbo_id}",
+            "number": entry.document,
+            "vendor": entry.vendor_name,
+            "total": entry.total,
+            "action": entry.action,
+            "amount": entry.amount,
+            "why": entry.why,
+        }
+        for entry in foreseen
+    ]
+
+    def human(console: Console) -> None:
+        if rows:
+            columns = list(rows[0])
+            cells = [list(row.values()) for row in rows]
+            console.print(table("Dry run: nothing was written", columns, cells, numbers=["total", "amount"]))
+        else:
+            console.print("Nothing of those days was ever read.")
+
+    show({"dry_run": True, "days": days, "records": rows}, as_json=as_json, human=human)
 
 
 def _days(

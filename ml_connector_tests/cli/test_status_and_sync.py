@@ -40,6 +40,20 @@ def test_sync_takes_the_open_day_and_status_tells_what_came_of_it(firm: Firm) ->
     assert len(firm.rig.direct_costs()) == 1
 
 
+def test_S29_a_dry_run_tells_what_would_become_of_each_record_and_writes_nothing(firm: Firm) -> None:
+    firm.rig.bookkeeper.bill("4471", [line("1250.00", item="101")])
+    firm.rig.bookkeeper.bill("4472", [line("1020.10", account="7")])
+    firm.rig.read()
+    told = firm.shell("sync", "acme", "--dry-run", "--json")
+    assert (told.code, told.err) == (0, "")
+    bills = {row["number"]: row for row in told.document()["records"] if row["record"].startswith("bill:")}
+    assert (bills["4471"]["action"], bills["4471"]["amount"]) == ("create", "1250.00")
+    assert bills["4472"]["action"] == "hold"
+    assert "4472" in bills["4472"]["why"]
+    assert firm.rig.procore.writes() == []
+    assert "nothing was written" in firm.shell("sync", "acme", "--dry-run").out
+
+
 def test_status_before_the_first_reading_says_what_reads(firm: Firm) -> None:
     assert "nothing read yet" in firm.shell("status").out
 
