@@ -44,7 +44,7 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagst
             self._engine.dispose()
 
 
-class QboResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class QboResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # as above
     """Opens QBO clients; tokens come from the vault."""
 
     home: str
@@ -56,7 +56,7 @@ class QboResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return qbo_client(Home(Path(self.home)), connection, engine)
 
 
-class ProcoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class ProcoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # as above
     """Opens Procore clients; tokens come from the vault."""
 
     home: str

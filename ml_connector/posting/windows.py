@@ -35,7 +35,6 @@ class Posted:
 
     outcomes: dict[tuple[Entity, State], int] = field(default_factory=dict)
     posted: Decimal = ZERO
-    failed_days: dict[date, list[str]] = field(default_factory=dict)  # sentences of refused records
     waiting_days: dict[date, datetime] = field(default_factory=dict)
 
     def count(self, entity: Entity, state: State) -> None:
