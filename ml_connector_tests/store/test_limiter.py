@@ -3,6 +3,7 @@
 import multiprocessing
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from sqlalchemy import Engine, func, select, text
@@ -96,8 +97,8 @@ def test_I9_several_processes_together_never_exceed_the_limit_in_any_window(
 ) -> None:
     with engine.begin() as connection:
         connection.execute(text(NOTE_CALLS))
-    with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
-        pool.map(_take, [database_url] * WORKERS)
+    with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_take, [database_url] * WORKERS))
     with engine.connect() as connection:
         epochs = connection.execute(text("SELECT extract(epoch FROM at) FROM let_through ORDER BY at"))
         calls = [float(epoch) for epoch in epochs.scalars()]

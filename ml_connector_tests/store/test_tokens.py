@@ -3,6 +3,7 @@
 import multiprocessing
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -216,9 +217,8 @@ def test_F20_processes_that_share_a_single_use_token_never_lose_it(
 ) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE used (token text PRIMARY KEY)"))
-    arguments = [(database_url, str(tmp_path))] * RENEWERS
-    with multiprocessing.get_context("spawn").Pool(RENEWERS) as pool:
-        reads = sum(pool.starmap(_renew_for_a_while, arguments))
+    with ProcessPoolExecutor(RENEWERS, multiprocessing.get_context("spawn")) as pool:
+        reads = sum(pool.map(_renew_for_a_while, [database_url] * RENEWERS, [str(tmp_path)] * RENEWERS))
     with engine.connect() as connection:
         used = connection.execute(text("SELECT count(*) FROM used")).scalar_one()
     assert used >= 3
