@@ -23,7 +23,21 @@ class Reason(StrEnum):
     POSSIBLE_DUPLICATE = "POSSIBLE_DUPLICATE"
     NOT_A_COST = "NOT_A_COST"
     ENTERED_AFTER_START = "ENTERED_AFTER_START"
+    COMMITMENT_MISSING = "COMMITMENT_MISSING"
+    COMMITMENT_AMBIGUOUS = "COMMITMENT_AMBIGUOUS"
+    COMMITMENT_NOT_APPROVED = "COMMITMENT_NOT_APPROVED"
+    COMMITMENT_EXPECTED = "COMMITMENT_EXPECTED"
+    VENDOR_MISMATCH = "VENDOR_MISMATCH"
+    SOV_AMBIGUOUS = "SOV_AMBIGUOUS"
+    OVERBILLED = "OVERBILLED"
+    NO_OPEN_PERIOD = "NO_OPEN_PERIOD"
+    LATER_INVOICE_EXISTS = "LATER_INVOICE_EXISTS"
+    NOT_YET_APPROVED_IN_PROCORE = "NOT_YET_APPROVED_IN_PROCORE"
+    LOCKED_IN_PROCORE = "LOCKED_IN_PROCORE"
+    CREDIT_ON_COMMITMENT = "CREDIT_ON_COMMITMENT"
+    DRIFT = "DRIFT"
     RETAINAGE_POLICY = "RETAINAGE_POLICY"
+    WAITING_FOR_BILL = "WAITING_FOR_BILL"
     UNBALANCED = "UNBALANCED"
     UNREADABLE = "UNREADABLE"
     UNSUPPORTED = "UNSUPPORTED"
@@ -80,6 +94,54 @@ REASONS: dict[Reason, ReasonFacts] = {
     ),
     Reason.ENTERED_AFTER_START: ReasonFacts(
         Fixer.ACCOUNTING, "the choice to bring in or to exclude", False, False
+    ),
+    Reason.COMMITMENT_MISSING: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "a commitment of that vendor approved on the project", True, False
+    ),
+    Reason.COMMITMENT_AMBIGUOUS: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "the commitment named on the bill in QBO, or in a rule", True, False
+    ),
+    Reason.COMMITMENT_NOT_APPROVED: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "the commitment approved in Procore", True, False
+    ),
+    Reason.COMMITMENT_EXPECTED: ReasonFacts(
+        Fixer.PROJECT_CONTROLS,
+        "a rule with the route commitment, or the policy that lets it pass",
+        True,
+        False,
+    ),
+    Reason.VENDOR_MISMATCH: ReasonFacts(
+        Fixer.ACCOUNTING, "the contract's vendor on the bill, or another commitment", True, False
+    ),
+    Reason.SOV_AMBIGUOUS: ReasonFacts(
+        Fixer.PROJECT_CONTROLS,
+        "a schedule of values with one line for the code, or the policy in_order",
+        True,
+        False,
+    ),
+    Reason.OVERBILLED: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "a change order in Procore, or a corrected bill", True, False
+    ),
+    Reason.NO_OPEN_PERIOD: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "an open billing period on the project", True, False
+    ),
+    Reason.LATER_INVOICE_EXISTS: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "the difference on a new bill, and this one as it was", False, False
+    ),
+    Reason.NOT_YET_APPROVED_IN_PROCORE: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "the invoice approved in Procore", True, False
+    ),
+    Reason.LOCKED_IN_PROCORE: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "the record unlocked in Procore, then a replay", False, True
+    ),
+    Reason.CREDIT_ON_COMMITMENT: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "a rule for the back-charge, or the policy for it", True, False
+    ),
+    Reason.DRIFT: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "Procore and QBO brought together by a person, then a replay", False, False
+    ),
+    Reason.WAITING_FOR_BILL: ReasonFacts(
+        Fixer.NOBODY, "the bill that it pays, once that is posted", True, False
     ),
     Reason.RETAINAGE_POLICY: ReasonFacts(Fixer.ACCOUNTING, "a policy for retainage", False, False),
     Reason.UNBALANCED: ReasonFacts(Fixer.ACCOUNTING, "a corrected record in QBO", True, False),

@@ -79,6 +79,16 @@ class Policies(_Frozen):
     bad_line: Literal["hold", "send_good_lines"] = "hold"
     direct_cost_status: Literal["approved", "pending"] = "approved"
     overhead: Literal["exclude", "hold"] = "exclude"
+    payment_reference: Literal["origin_id", "notes"] = "origin_id"
+    direct_cost_payment_date: Literal["when_settled", "never"] = "when_settled"
+    retainage: Literal["hold", "separate_line", "paid_short", "net_bill"] = "hold"
+    schedule_lines: Literal["hold", "in_order"] = "hold"  # several lines of a commitment fit
+    overbilling: Literal["hold", "send"] = "hold"
+    back_charge: Literal["hold", "net"] = "hold"  # a negative line on a commitment
+    stored_materials: Literal["work", "stored"] = "work"  # lines whose text says "stored"
+    commitment_missing: Literal["hold", "direct_cost"] = "hold"
+    commitment_expected: Literal["warn", "hold", "post"] = "warn"  # a direct cost beside an open commitment
+    gone_requisition: Literal["hold", "draft"] = "hold"  # its bill was voided, deleted or moved away
     books_closed_to: date | None = None  # changes dated up to here that are first seen from now on are held
 
 

@@ -368,7 +368,7 @@ class Rig:
         run = self.run(days, automatic=automatic)
         client = procore_client(self.home, self.connection, self.engine)
         work.map_days(self.engine, self.connection, run, lambda: client)
-        return work.post(self.engine, self.connection, run, client, ["vendors", "direct_costs"])
+        return work.post(self.engine, self.connection, run, client, work.KINDS)
 
     def sync(self, *, automatic: bool = True) -> None:
         """Read, then work off every dirty window, as the schedule and the sensor do until nothing is left to do."""

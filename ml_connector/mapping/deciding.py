@@ -12,6 +12,7 @@ from sqlalchemy import Row
 from ml_connector.errors import BadRecord
 from ml_connector.holds import Hold, Reason
 from ml_connector.mapping.models import (
+    Committed,
     Excluded,
     Held,
     MappedBill,
@@ -19,8 +20,11 @@ from ml_connector.mapping.models import (
     Posted,
     ProjectLinks,
     Reference,
+    Retained,
+    Route,
     RuleBook,
 )
+from ml_connector.mapping.payment_holds import payment_hold
 from ml_connector.mapping.resolve import map_bill
 from ml_connector.mapping.wording import bill_words
 from ml_connector.money import ZERO, parse_amount, total
@@ -84,25 +88,31 @@ class Deciding:
         if row is None:
             return self._decision(version, State.PLANNED)
         return self._decision(
-            version, State.PLANNED, document=row.document, vendor_name=row.vendor_name, txn_date=row.txn_date
+            version,
+            State.PLANNED,
+            document=row.document,
+            vendor_name=row.vendor_name,
+            txn_date=row.txn_date,
+            posted=row.posted if version.entity == Entity.BILL_PAYMENT else ZERO,
         )
 
     def _payment(self, version: landing.Version) -> Decision:
+        """What a payment settles is found by posting, which knows what became of its bills."""
         payment = parse_bill_payment(version.raw)
-        sentence = (
-            f"Payment {payment.number or 'without number'} to {payment.vendor.name} ({payment.total}) is not posted: "
-            "this version of ml-connector does not post payments. Enter it in Procore by hand."
-        )
-        hold = Hold(Reason.UNSUPPORTED, sentence, "UNSUPPORTED payments", payment.total)
+        before = self.before.get(version.qbo_id)
+        live = ZERO if before is None else before.posted
+        amount = payment.total + total(line.amount for line in payment.applied if line.kind != Entity.BILL)
+        hold = payment_hold(payment, self.books.reference.home_currency)
         return self._decision(
             version,
-            State.HELD,
+            State.PLANNED if hold is None else State.HELD,
             document=payment.number,
             vendor_name=payment.vendor.name,
             txn_date=payment.txn_date,
-            amount=payment.total,
-            held=payment.total,
-            holds=(hold,),
+            amount=amount,
+            posted=live,
+            held=ZERO if hold is None else amount - live,
+            holds=() if hold is None else (hold,),
         )
 
     def _unreadable(self, version: landing.Version, error: BadRecord) -> Decision:
@@ -204,7 +214,7 @@ class Deciding:
         texts = [MappedLine(0, "text", ZERO, description=text) for text in mapped.texts]
         excluded = total(part.amount for part in parts if isinstance(part, Excluded))
         line_holds = [part.hold for part in parts if isinstance(part, Held)]
-        good = [part for part in parts if isinstance(part, Posted)]
+        good = [part for part in parts if isinstance(part, Posted | Retained)]
         send_good = self.connection.policies.bad_line == "send_good_lines" and good and not holds
         waits = bool(holds) or (bool(line_holds) and not send_good)
         live = self.live.get(version.qbo_id, ZERO)
@@ -293,6 +303,17 @@ def _line(part: Part, *, waits: bool) -> MappedLine:
         )
     if isinstance(part, Held):
         return MappedLine(part.line, "held", part.amount, reason=part.hold.reason, rule=part.rule)
+    if isinstance(part, Retained):
+        return MappedLine(
+            part.line,
+            "held" if waits else "posted",
+            part.amount,
+            project_id=part.project,
+            description=part.description,
+            rule=part.rule,
+            route=Route.RETAINAGE,
+            commitment=part.commitment,
+        )
     return MappedLine(
         part.line,
         "held" if waits else "posted",
@@ -305,6 +326,8 @@ def _line(part: Part, *, waits: bool) -> MappedLine:
         quantity=part.quantity,
         unit_price=part.unit_price,
         rule=part.rule,
+        route=Route.COMMITMENT if isinstance(part, Committed) else Route.DIRECT_COST,
+        commitment=part.commitment if isinstance(part, Committed) else "",
     )
 
 

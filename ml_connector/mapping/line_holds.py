@@ -101,24 +101,6 @@ def code_missing(piece: Piece, project: CatalogProject, outcome: Outcome) -> Hol
     return _hold(piece, Reason.CODE_MISSING, text, f"project {project.id} {pair}")
 
 
-def commitment(piece: Piece) -> Hold:
-    """A rule sends the line to a commitment."""
-    text = (
-        "goes to a commitment, and this version does not post requisitions:"
-        " enter it in Procore by hand, or give the rule the route direct_cost"
-    )
-    return _hold(piece, Reason.UNSUPPORTED, text, "commitments")
-
-
-def retainage(piece: Piece) -> Hold:
-    """A rule takes the line for retainage, and the bill has work on a commitment."""
-    text = (
-        "is retainage of a subcontract, and nobody has chosen how retainage is kept in the books:"
-        " enter it in Procore by hand"
-    )
-    return _hold(piece, Reason.RETAINAGE_POLICY, text, "subcontracts")
-
-
 def _hold(piece: Piece, reason: Reason, text: str, cause: str) -> Hold:
     words = sentence(f"{line_words(piece.line, piece.bill, piece.whole)} {text}.")
     return Hold(reason, words, f"{reason} {cause}", piece.amount, piece.line.number)

@@ -126,6 +126,25 @@ class Posted:
 
 
 @dataclass(frozen=True)
+class Committed(Posted):
+    """A part of a line that is work billed on a commitment, which posting finds; `commitment` as the rule names it."""
+
+    commitment: str
+
+
+@dataclass(frozen=True)
+class Retained:
+    """A part of a line that is retainage of a commitment: negative what is held back, positive what is released."""
+
+    line: int
+    amount: Decimal
+    project: str  # "" when the line has no project: that of the bill's work
+    commitment: str
+    description: str
+    rule: str
+
+
+@dataclass(frozen=True)
 class Excluded:
     """A part of a line that is never sent: by a rule, or because it is no job cost."""
 
@@ -146,7 +165,7 @@ class Held:
     rule: str
 
 
-Part = Posted | Excluded | Held
+Part = Posted | Retained | Excluded | Held  # a Committed is a Posted, too
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Pure: the same bill, rules, links, lists and policies always give the same parts
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from ml_connector.holds import Hold, Reason
 from ml_connector.mapping import line_holds
@@ -12,6 +13,7 @@ from ml_connector.mapping.bill_holds import TAX_LINE, MoneyLine, bill_holds, tax
 from ml_connector.mapping.line_holds import Piece
 from ml_connector.mapping.matching import Facts, Matcher, customer_name, facts_of, matcher_of
 from ml_connector.mapping.models import (
+    Committed,
     Excluded,
     Held,
     MappedBill,
@@ -20,12 +22,13 @@ from ml_connector.mapping.models import (
     Posted,
     ProjectLinks,
     Reference,
+    Retained,
     Route,
     Rule,
     RuleBook,
     folded,
 )
-from ml_connector.money import split
+from ml_connector.money import split, total
 from ml_connector.procore.models import Catalog
 from ml_connector.qbo.models import Bill, Line
 from ml_connector.settings import Policies
@@ -108,14 +111,14 @@ class _Deciding:
     def parts(self, money: Sequence[MoneyLine]) -> list[Part]:
         """What becomes of the lines, in their order."""
         ruled = [self._ruled(line, facts_of(line, self.bill, self.reference)) for line, _ in money]
-        routes = {outcome.route for _, rule in ruled if rule is not None for outcome in rule.outcomes}
+        subcontract = _is_of_subcontract([rule for _, rule in ruled], [amount for _, amount in money])
         parts: list[Part] = []
         for (line, amount), (facts, rule) in zip(money, ruled, strict=True):
             piece = Piece(self.bill, line, facts, amount, amount)
             if rule is None:
                 parts.append(self._without_rule(piece))
             else:
-                parts += self._by_rule(piece, rule, subcontract=Route.COMMITMENT in routes)
+                parts += self._by_rule(piece, rule, subcontract=subcontract)
         return _without_idle_zeros(parts)
 
     def _ruled(self, line: Line, facts: Facts) -> tuple[Facts, Rule | None]:
@@ -127,26 +130,28 @@ class _Deciding:
             share = replace(piece, amount=amount, outcome=outcome)
             if not amount and piece.whole:
                 continue  # a cent shared by three leaves nothing for two
-            if outcome.route is Route.DIRECT_COST:
-                yield self._direct_cost(share, outcome, alone=len(rule.outcomes) == 1)
+            if outcome.route in (Route.DIRECT_COST, Route.COMMITMENT):
+                yield self._coded(share, outcome, alone=len(rule.outcomes) == 1)
             elif outcome.route is Route.EXCLUDE:
                 yield self._excluded(share, outcome.reason)
-            elif outcome.route is Route.COMMITMENT:
-                yield self._held(share, line_holds.commitment(share))
             elif subcontract or outcome.commitment:
-                yield self._held(share, line_holds.retainage(share))
+                yield Retained(
+                    line=piece.line.number,
+                    amount=amount,
+                    project=outcome.project or self._linked_project(piece.line),
+                    commitment=outcome.commitment,
+                    description=piece.line.description,
+                    rule=self._rule_words(share),
+                )
             else:
                 yield self._excluded(share, "RETAINAGE_PAYABLE")
 
-    def _direct_cost(self, piece: Piece, outcome: Outcome, *, alone: bool) -> Posted | Held:
+    def _coded(self, piece: Piece, outcome: Outcome, *, alone: bool) -> Posted | Held:
+        """A part with a budget code of its project: direct cost, or work on a commitment."""
         line = piece.line
         project_id = outcome.project or self._linked_project(line)
-        if not project_id and line.customer is not None:
-            return self._held(piece, line_holds.not_linked(piece, line.customer))
         if not project_id:
-            return self._held(
-                piece, line_holds.no_project(piece, self._why_job_cost(piece.facts) or "is job cost by rule")
-            )
+            return self._held(piece, self._no_project(piece))
         project = self.catalog.projects.get(project_id)
         if project is None or not project.active:
             return self._held(piece, line_holds.closed(piece, project_id, project))
@@ -155,7 +160,7 @@ class _Deciding:
         code = project.codes.get((outcome.cost_code.upper(), outcome.cost_type.upper()))
         if code is None or not code.active:
             return self._held(piece, line_holds.code_missing(piece, project, outcome))
-        return Posted(
+        posted = Posted(
             line=line.number,
             amount=piece.amount,
             project=project.id,
@@ -168,6 +173,15 @@ class _Deciding:
             unit_price=line.unit_price if alone else None,
             rule=self._rule_words(piece),
         )
+        if outcome.route is Route.COMMITMENT:
+            return Committed(**vars(posted), commitment=outcome.commitment)
+        return posted
+
+    def _no_project(self, piece: Piece) -> Hold:
+        customer = piece.line.customer
+        if customer is not None:
+            return line_holds.not_linked(piece, customer)
+        return line_holds.no_project(piece, self._why_job_cost(piece.facts) or "is job cost by rule")
 
     def _linked_project(self, line: Line) -> str:
         if line.customer is None:
@@ -215,6 +229,13 @@ class _Deciding:
 
     def _rule_words(self, piece: Piece) -> str:
         return "" if piece.outcome is None else f"{self.version}.{piece.outcome.row}"
+
+
+def _is_of_subcontract(rules: Sequence[Rule | None], amounts: Sequence[Decimal]) -> bool:
+    """Whether retainage of the bill is that of a commitment: beside work on one, or a release that comes alone."""
+    routes = {outcome.route for rule in rules if rule is not None for outcome in rule.outcomes}
+    alone = routes == {Route.RETAINAGE} and None not in rules
+    return Route.COMMITMENT in routes or (alone and total(amounts) > 0)
 
 
 def _without_idle_zeros(parts: Sequence[Part]) -> list[Part]:

@@ -25,7 +25,11 @@ def catalog_asset(connection: Connection) -> dg.AssetsDefinition:
         engine = store.engine()
         client = procore.client(current, engine)
         refreshed = work.refresh_lists(engine, current, client)
-        woken = {*refreshed.woken, *work.recheck_vendors(engine, current)}
+        woken = {
+            *refreshed.woken,
+            *work.recheck_vendors(engine, current),
+            *work.recheck_commitments(engine, current),
+        }
         context.log.info("Procore's lists %s", "changed" if refreshed.changed else "are as they were")
         return dg.MaterializeResult(
             asset_key=names.key(connection.name, "procore", "catalog"),

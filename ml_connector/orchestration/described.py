@@ -21,9 +21,11 @@ DESCRIPTIONS = {
     "qbo/reference": "Accounts, items and customers: the lists that mapping needs.",
     "mapped/vendors": "Vendors that Procore should know.",
     "mapped/bill_lines": "Bill lines with project, cost code, cost type and rule; or why they are held or excluded.",
-    "mapped/payments": "Payments with the bills that they settle; held until payments are posted.",
+    "mapped/payments": "Payments with their cash and the credits that they use.",
     "procore/vendors": "Vendors in Procore's directory that are linked to QuickBooks.",
     "procore/direct_costs": "Direct costs in Procore made from bills; each is settled only when its total is the bill's.",
+    "procore/requisitions": "Subcontractor invoices in Procore made from bills, each settled when its net is the bill's.",
+    "procore/contract_payments": "Payments on commitments, and payment dates of direct costs, made from bill payments.",
     "procore/catalog": "The stored copy of Procore's projects and budget codes, with its age.",
 }
 KINDS = {

@@ -15,7 +15,7 @@ CATCH_UP_PRIORITY = "5"
 
 QBO_ASSETS = ("vendors", "bills", "bill_payments", "vendor_credits", "other_costs", "reference")
 MAPPED_ASSETS = ("vendors", "bill_lines", "payments")
-PROCORE_ASSETS = ("vendors", "direct_costs")
+PROCORE_ASSETS = ("vendors", "direct_costs", "requisitions", "contract_payments")
 
 
 def key(connection: str, group: str, name: str) -> Sequence[str]:

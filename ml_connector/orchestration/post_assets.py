@@ -14,18 +14,20 @@ from ml_connector.orchestration.runs import run_of
 from ml_connector.settings import Connection
 
 REFUSED_CHECK = "procore_took_everything"
+OF_BILLS = [("mapped", "bill_lines"), ("procore", "vendors")]
+OF_PAYMENTS = [("mapped", "payments"), ("procore", "direct_costs"), ("procore", "requisitions")]
 
 
 def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The multi-asset `<connection>/procore/{vendors,direct_costs}`."""
+    """The multi-asset `<connection>/procore/{vendors,direct_costs,requisitions,contract_payments}`."""
 
     @dg.multi_asset(
         name=f"{connection.name}__post_differences",
         specs=[
             spec(connection, "procore", "vendors", deps=[("mapped", "vendors")]),
-            spec(
-                connection, "procore", "direct_costs", deps=[("mapped", "bill_lines"), ("procore", "vendors")]
-            ),
+            spec(connection, "procore", "direct_costs", deps=OF_BILLS),
+            spec(connection, "procore", "requisitions", deps=OF_BILLS),
+            spec(connection, "procore", "contract_payments", deps=OF_PAYMENTS),
         ],
         check_specs=[
             dg.AssetCheckSpec(
@@ -85,6 +87,7 @@ def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
                             )
                         )
                 troubles += [f"{day}: {sentence}" for day, sentences in bad.items() for sentence in sentences]
+        troubles = list(dict.fromkeys(troubles))  # a bill may stand behind two assets
         if troubles:
             raise dg.Failure(
                 description=reports.failure_sentence(troubles),

@@ -11,11 +11,12 @@ from sqlalchemy import Connection as Database
 from ml_connector.holds import REASONS
 from ml_connector.mapping.windows import Mapped
 from ml_connector.money import ZERO
+from ml_connector.posting.payment_plans import UNAPPLIED
 from ml_connector.posting.windows import Posted
 from ml_connector.qbo.models import REFERENCE, Entity
 from ml_connector.reading.windows import Reading
 from ml_connector.settings import Connection
-from ml_connector.store import landing, records
+from ml_connector.store import landing, payments, records
 from ml_connector.store.records import HeldRecord
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ ENTITIES_OF = {
     "bill_payments": [Entity.BILL_PAYMENT],
     "vendor_credits": [Entity.VENDOR_CREDIT],
     "other_costs": [Entity.PURCHASE, Entity.JOURNAL_ENTRY],
-    "reference": list(REFERENCE),
+    "reference": [*REFERENCE, Entity.PURCHASE_ORDER],
     "bill_lines": [Entity.BILL, Entity.VENDOR_CREDIT],
     "payments": [Entity.BILL_PAYMENT],
     "direct_costs": [Entity.BILL, Entity.VENDOR_CREDIT],
+    "requisitions": [Entity.BILL],
+    "contract_payments": [Entity.BILL_PAYMENT],
 }
 QBO_PAGES = {
     Entity.BILL: "bill?txnId=",
@@ -119,8 +122,12 @@ def of_posting(
         for (entity, state), count in sorted(posted.outcomes.items())
         if entity in ENTITIES_OF[name]
     }
+    first = "\n".join(f"- {sentence}" for sentence in posted.warnings[:FIRST])
     return {
         **_states(db, connection, days, name),
+        **({"requisitions": dg.MetadataValue.int(posted.requisitions)} if name == "requisitions" else {}),
+        **(_unapplied(db, connection, days) if name == "contract_payments" else {}),
+        **({"warnings": dg.MetadataValue.md(first)} if first else {}),
         "this_run": dg.MetadataValue.json(now),
         "posted_this_run": dg.MetadataValue.text(f"{posted.posted:.2f}"),
         "procore_calls": dg.MetadataValue.int(client.calls.total()),
@@ -156,6 +163,13 @@ def _states(db: Database, connection: Connection, days: Sequence[date], name: st
             qbo_link(connection, holds[0].entity, holds[0].qbo_id)
         )
     return metadata
+
+
+def _unapplied(db: Database, connection: Connection, days: Sequence[date]) -> Metadata:
+    """Cash that was paid without a bill, by vendor: it has no place in Procore until it is applied."""
+    cash = payments.cash_by_vendor(db, connection.name, Entity.BILL_PAYMENT, days, reason=UNAPPLIED)
+    rows = [f"- {vendor}: {amount:.2f}" for vendor, amount in cash.items()]
+    return {"unapplied_cash": dg.MetadataValue.md("\n".join(rows))} if rows else {}
 
 
 def _hold_table(connection: Connection, holds: Sequence[HeldRecord]) -> dg.MetadataValue[Any]:

@@ -15,6 +15,7 @@ from ml_connector.errors import TransientError
 from ml_connector.holds import Reason
 from ml_connector.mapping.publishing import procore_projects
 from ml_connector.mapping.windows import Mapped, Mapper
+from ml_connector.posting.payment_windows import PaymentPoster
 from ml_connector.posting.windows import Posted, Poster
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.stored_catalog import Refreshed, load_catalog, refresh_catalog
@@ -26,7 +27,18 @@ from ml_connector.store import catalog, cursor, records, windows
 from ml_connector.store.claims import claim
 from ml_connector.store.tables import worker
 
-KINDS = ("vendors", "direct_costs")
+BILLS = ("direct_costs", "requisitions")  # two assets, one pass: a bill is posted as a whole
+KINDS = ("vendors", *BILLS, "contract_payments")
+WAITS_FOR_COMMITMENT = (
+    Reason.COMMITMENT_MISSING,
+    Reason.COMMITMENT_AMBIGUOUS,
+    Reason.COMMITMENT_NOT_APPROVED,
+    Reason.VENDOR_MISMATCH,
+    Reason.SOV_AMBIGUOUS,
+    Reason.OVERBILLED,
+    Reason.NO_OPEN_PERIOD,
+    Reason.NOT_YET_APPROVED_IN_PROCORE,
+)
 WAITS_FOR_DIRECTORY = (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_INACTIVE)
 
 
@@ -121,6 +133,14 @@ def recheck_vendors(engine: Engine, connection: Connection) -> list[date]:
         )
 
 
+def recheck_commitments(engine: Engine, connection: Connection) -> list[date]:
+    """Mark the days of records that wait for something on a commitment: Procore is looked at when they run."""
+    with engine.begin() as db:
+        return windows.wake(
+            db, connection.name, WAITS_FOR_COMMITMENT, why="Procore's commitments are looked at again"
+        )
+
+
 def _needs_catalog(engine: Engine, connection: Connection, days: Sequence[date]) -> bool:
     with engine.connect() as db:
         fetched = catalog.oldest(db, connection.name, "projects")
@@ -145,8 +165,12 @@ def post(
         poster = Poster(connection, engine, client, run.run_id, resend=not run.automatic)
         if "vendors" in kinds:
             done["vendors"] = poster.post_vendors(run.days)
-        if "direct_costs" in kinds:
-            done["direct_costs"] = poster.post_direct_costs(run.days)
+        if any(kind in kinds for kind in BILLS):
+            posted_bills = poster.post_bills(run.days)
+            done |= {kind: posted_bills for kind in BILLS if kind in kinds}
+        if "contract_payments" in kinds:
+            paying = PaymentPoster(connection, engine, client, run.run_id, resend=not run.automatic)
+            done["contract_payments"] = paying.post(run.days)
         with engine.begin() as db:
             if len(done) == len(KINDS):
                 windows.clear(db, connection.name, _marks_of(db, run))

@@ -1,8 +1,9 @@
-"""One bill on its way to Procore: which direct costs are wanted, which must go, and how it ended. No call is made here."""
+"""One bill on its way to Procore: which targets are wanted, which must go, and how it ended. No call is made here."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -10,10 +11,13 @@ from sqlalchemy import Row
 
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
+from ml_connector.posting.invoices import Invoice
 from ml_connector.posting.targets import DirectCost
 from ml_connector.procore.client import Refused
+from ml_connector.procore.commitments import Requisition
 from ml_connector.qbo.models import Entity
 from ml_connector.store.ledger import Fate
+from ml_connector.store.records import MappedLine
 
 
 @dataclass
@@ -28,6 +32,14 @@ class Work:
     wanted: list[DirectCost]
     surplus: list[Row[Any]]  # ledger rows of targets that must lose their effect
     known: Mapping[str, Row[Any]]  # ledger rows of all its targets, by origin id
+    invoices: list[Invoice] = field(default_factory=list)
+    gone: list[tuple[Row[Any], Requisition | None]] = field(
+        default_factory=list
+    )  # ledger rows of invoices that must go, with what Procore still counts of them
+    has_invoices: bool = False  # some are wanted; those that are settled need not be in `invoices`
+    kept_back: Decimal = ZERO  # retainage of a gross bill that is not released yet
+    excluded: list[MappedLine] = field(default_factory=list)  # retainage of no commitment
+    warnings: list[tuple[Reason, str]] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     wait_until: datetime | None = None
     refused: dict[str, str] = field(
@@ -42,7 +54,12 @@ class Work:
     @property
     def differs(self) -> bool:
         """Whether Procore does not hold what is wanted, as far as the ledger knows."""
-        return bool(self.surplus or self.todo)
+        return bool(self.surplus or self.todo or self.gone or self.open_invoices)
+
+    @property
+    def open_invoices(self) -> list[Invoice]:
+        """The invoices that Procore does not hold as they are wanted."""
+        return [invoice for invoice in self.invoices if not invoice.is_settled]
 
     @property
     def todo(self) -> list[DirectCost]:
@@ -53,7 +70,7 @@ class Work:
         row = self.known.get(cost.origin_id)
         return row is not None and row.state == Fate.CONFIRMED and bytes(row.confirmed_hash) == cost.body_hash
 
-    def refuse(self, text: str, cost: DirectCost | None = None) -> None:
+    def refuse(self, text: str, cost: DirectCost | Invoice | None = None) -> None:
         """Hold the whole bill: Procore said no to a part of it, namely to `cost` where that is known."""
         sentence = f"{self.words}: Procore refused it: {text}. Correct it in QBO, or in Procore and replay."
         if cost is not None:
@@ -61,12 +78,12 @@ class Work:
         if not self.holds:
             self.holds.append(Hold(Reason.REFUSED, sentence, f"REFUSED {text}"[:200], ZERO))
 
-    def forbid(self, text: str, path: str) -> None:
+    def forbid(self, text: str, path: str, *, tool: str = "Direct Costs") -> None:
         """Hold the whole bill: we may not write there."""
         if not self.holds:
             sentence = (
                 f"{self.words}: Procore does not let ml-connector write there ({text}). Give the service account "
-                "the project and its Direct Costs tool, then replay."
+                f"the project and its {tool} tool, then replay."
             )
             self.holds.append(Hold(Reason.PERMISSION, sentence, f"PERMISSION {path}", ZERO))
 

@@ -72,6 +72,17 @@ class DirectCostDesk:
         # A bill with a part in doubt is tried again as a whole, refused parts included.
         self._doubt([work for work in works if work.wait_until is not None])
 
+    def retreat(self, works: Sequence[Work]) -> None:
+        """Take the direct costs of bills back to draft: another part of them was refused."""
+        if not works:
+            return
+        for kept in (self._header_ids, self._line_ids, self._drafts):
+            kept.clear()
+        with self.engine.connect() as db:
+            for work in works:
+                work.known = ledger.rows(db, self.connection.name, [cost.origin_id for cost in work.wanted])
+        self._silence(works)
+
     # -- intent, and what became of it ------------------------------------------------------------------------------
 
     def _intend(self, costs: Sequence[tuple[Work, DirectCost]]) -> None:

@@ -1,7 +1,7 @@
 """Planning: what mapping decided of a bill against what the ledger says of Procore. No call is made, nothing is stored."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from sqlalchemy import Row
 
 from ml_connector.holds import Hold, Reason
+from ml_connector.mapping.models import Route
 from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
 from ml_connector.posting.targets import DirectCost, direct_costs
@@ -47,7 +48,8 @@ class PlannedBill:
     version: landing.Version
     bill: Bill | None  # None for a deleted one
     lines: Sequence[MappedLine]
-    targets: Sequence[Row[Any]]  # of `ledger`
+    targets: Sequence[Row[Any]]  # of `ledger`: its direct costs
+    requisitions: Sequence[Row[Any]] = ()  # of `ledger`: its invoices on commitments
 
     @property
     def vendor_id(self) -> str | None:
@@ -58,15 +60,19 @@ class PlannedBill:
     @property
     def was_posted(self) -> bool:
         """Whether Procore counts an earlier version."""
-        return any(target.confirmed_hash is not None for target in self.targets)
+        return any(target.confirmed_hash is not None for target in (*self.targets, *self.requisitions))
 
 
 def planned_bill(
-    row: Decided, version: landing.Version, lines: Sequence[MappedLine], targets: Sequence[Row[Any]]
+    row: Decided,
+    version: landing.Version,
+    lines: Sequence[MappedLine],
+    targets: Sequence[Row[Any]],
+    requisitions: Sequence[Row[Any]] = (),
 ) -> PlannedBill:
     """A bill for planning from its landed version."""
     bill = None if version.tombstone else parse_bill(version.raw, Entity(version.entity))
-    return PlannedBill(row, version, bill, lines, targets)
+    return PlannedBill(row, version, bill, lines, targets, requisitions)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Planner:
         """Until when a write of an earlier run may still be under way; None when nothing is."""
         waits = [
             target.not_before or target.sent_at + timedelta(seconds=self.connection.timing.settle)
-            for target in bill.targets
+            for target in (*bill.targets, *bill.requisitions)
             if target.state in (Fate.SENDING, Fate.UNKNOWN)
         ]
         until = max(waits, default=None)
@@ -106,35 +112,43 @@ class Planner:
             work.holds.append(links.holds[vendor_id])
         else:
             if bill.bill is not None and vendor_id is not None:
-                work.wanted = self._wanted(bill.bill, bill, links.ids[vendor_id])
-            origins = {cost.origin_id for cost in work.wanted}
-            # Whatever was sent once and is wanted no more; of an unclear one it is looked up whether it is there.
-            work.surplus = [
-                target
-                for target in bill.targets
-                if target.origin_id not in origins and target.state != Fate.REMOVED
-            ]
-            self._keep_closed(bill, work)
+                work.wanted = self._wanted(bill.bill, bill, bill.lines, links.ids[vendor_id])
+            work.surplus = _surplus(bill, work.wanted)
             self._remember_refusal(work)
         return work
 
-    def _wanted(self, source: Bill, bill: PlannedBill, vendor_id: int) -> list[DirectCost]:
+    def send_as_direct_costs(
+        self, bill: PlannedBill, work: Work, vendor_id: int, lines: Sequence[MappedLine]
+    ) -> None:
+        """Let `lines`, which no commitment takes, be direct costs of the bill beside the others."""
+        if bill.bill is not None:
+            direct = [
+                replace(line, route=Route.DIRECT_COST) if line in lines else line for line in bill.lines
+            ]
+            work.wanted = self._wanted(bill.bill, bill, direct, vendor_id)
+            work.surplus = _surplus(bill, work.wanted)
+            self._remember_refusal(work)
+
+    def _wanted(
+        self, source: Bill, bill: PlannedBill, lines: Sequence[MappedLine], vendor_id: int
+    ) -> list[DirectCost]:
         return direct_costs(
             source,
-            bill.lines,
+            lines,
             realm=self.connection.qbo.realm_id,
             vendor_id=vendor_id,
             status=self.connection.policies.direct_cost_status,
             suffixes={target.origin_id: target.suffix for target in bill.targets},
         )
 
-    def _keep_closed(self, bill: PlannedBill, work: Work) -> None:
+    def keep_closed(self, bill: PlannedBill, work: Work) -> None:
         """Changes of a closed period wait for a person, unless they came before the books were closed."""
         policy, then = self.connection.policies.books_closed_to, bill.row.closed_to
         if policy is None or then is None or not work.differs:
             return
         closed_to = min(policy, then)
-        dates = [_date_of(target) for target in bill.targets if target.state != Fate.REMOVED]
+        known = (*bill.targets, *bill.requisitions)
+        dates = [_date_of(target) for target in known if target.state != Fate.REMOVED]
         if bill.bill is not None:
             dates.append(bill.bill.txn_date)
         dated = min(dates, default=date.max)
@@ -156,7 +170,14 @@ class Planner:
 
 
 def _date_of(target: Row[Any]) -> date:
-    return date.fromisoformat(target.wanted["header"]["direct_cost_date"])
+    wanted = target.wanted
+    return date.fromisoformat(wanted.get("txn_date") or wanted["header"]["direct_cost_date"])
+
+
+def _surplus(bill: PlannedBill, wanted: Sequence[DirectCost]) -> list[Row[Any]]:
+    """Whatever was sent once and is wanted no more; of an unclear one it is looked up whether it is there."""
+    origins = {cost.origin_id for cost in wanted}
+    return [row for row in bill.targets if row.origin_id not in origins and row.state != Fate.REMOVED]
 
 
 def _words(entity: Entity, row: Decided) -> str:

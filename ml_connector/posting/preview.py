@@ -12,10 +12,15 @@ from ml_connector.mapping.publishing import procore_projects
 from ml_connector.mapping.windows import Mapper
 from ml_connector.money import total
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.planning import Planner, planned_bill, sums
+from ml_connector.posting.payment_plans import PaymentPlanner, PaymentWork
+from ml_connector.posting.payment_windows import COUNTED
+from ml_connector.posting.payment_windows import plan as plan_payments
+from ml_connector.posting.planning import PlannedBill, Planner, planned_bill, sums
+from ml_connector.posting.requisition_plans import RequisitionPlanner
 from ml_connector.posting.vendors import VendorDesk
 from ml_connector.procore.catalog import fetch_catalog
 from ml_connector.procore.client import ProcoreClient
+from ml_connector.procore.commitments import CommitmentBook
 from ml_connector.qbo.models import Entity, parse_vendor
 from ml_connector.settings import Connection
 from ml_connector.store import landing, ledger, records
@@ -92,9 +97,16 @@ class Preview:
         )
         planned = [decision for decision in decided if decision.state is State.PLANNED]
         waiting = [_held(decision) for decision in decided if decision.state is not State.PLANNED]
-        bills = [decision for decision in planned if decision.entity != Entity.VENDOR]
+        bills = [decision for decision in planned if decision.entity in (Entity.BILL, Entity.VENDOR_CREDIT)]
+        payments = [decision for decision in planned if decision.entity == Entity.BILL_PAYMENT]
         new_vendors = [decision for decision in planned if decision.entity == Entity.VENDOR]
-        return [*settled, *waiting, *self._vendors(vendors, new_vendors), *self._bills(vendors, bills)]
+        return [
+            *settled,
+            *waiting,
+            *self._vendors(vendors, new_vendors),
+            *self._bills(vendors, bills),
+            *self._payments(payments),
+        ]
 
     def _vendors(self, desk: VendorDesk, decisions: Sequence[Decision]) -> Iterator[Foreseen]:
         with self.engine.connect() as db:
@@ -132,24 +144,41 @@ class Preview:
                     decision, Action.UPDATE, f"Procore's vendor {links.ids[qbo_id]} would be linked"
                 )
 
+    def _payments(self, decisions: Sequence[Decision]) -> Iterator[Foreseen]:
+        planner = PaymentPlanner(self.connection, lambda: self.now, resend=False)
+        for first in range(0, len(decisions), CHUNK):
+            chunk = decisions[first : first + CHUNK]
+            with self.engine.connect() as db:
+                _, _, works = plan_payments(db, self.connection, planner, chunk)
+            for decision in chunk:
+                yield _foreseen_payment(decision, works[decision.qbo_id])
+
     def _bills(self, desk: VendorDesk, decisions: Sequence[Decision]) -> Iterator[Foreseen]:
         planner = Planner(self.connection, lambda: self.now, resend=False)
+        book = CommitmentBook(self.client)
+        on_commitments = RequisitionPlanner(
+            self.connection, self.engine, book, planner, lambda: self.now, keeps_lists=False
+        )
         for first in range(0, len(decisions), CHUNK):
             chunk = decisions[first : first + CHUNK]
             ids = [decision.qbo_id for decision in chunk]
             with self.engine.connect() as db:
                 numbers = [decision.landing_number for decision in chunk]
                 versions = landing.by_number(db, self.connection.name, numbers)
-                targets = {
-                    entity: ledger.targets_of(db, self.connection.name, entity, ids, kind=Kind.DIRECT_COST)
-                    for entity in {decision.entity for decision in chunk}
-                }
+                targets, invoices = (
+                    {
+                        entity: ledger.targets_of(db, self.connection.name, entity, ids, kind=kind)
+                        for entity in {decision.entity for decision in chunk}
+                    }
+                    for kind in (Kind.DIRECT_COST, Kind.REQUISITION)
+                )
             bills = [
                 planned_bill(
                     decision,
                     versions[decision.landing_number],
                     decision.lines,
                     targets[decision.entity][decision.qbo_id],
+                    invoices[decision.entity][decision.qbo_id],
                 )
                 for decision in chunk
             ]
@@ -159,23 +188,46 @@ class Preview:
                 until = planner.unsettled(bill)
                 if until is not None:
                     work.wait(until)
-                yield _foreseen_bill(decision, work, was_posted=bill.was_posted)
+                on_commitments.plan(bill, work, links.ids.get(bill.vendor_id or ""))
+                planner.keep_closed(bill, work)
+                yield _foreseen_bill(decision, work, bill)
 
 
-def _foreseen_bill(decision: Decision, work: Work, *, was_posted: bool) -> Foreseen:
-    live = total(row.amount for row in work.known.values())
-    wanted = total(cost.amount for cost in work.wanted)
+def _foreseen_bill(decision: Decision, work: Work, bill: PlannedBill) -> Foreseen:
+    live = total(row.amount for row in bill.targets) + total(row.amount for row in bill.requisitions)
+    wanted = total(cost.amount for cost in work.wanted) + total(entry.amount for entry in work.invoices)
     if work.wait_until is not None:
         return _foreseen(decision, Action.HOLD, f"an answer is awaited until {work.wait_until}", live)
     if work.holds:
         return _foreseen(decision, Action.HOLD, work.holds[0].sentence, live)
     if not work.differs:
         return _foreseen(decision, Action.NOTHING, "Procore holds it as it is", live)
-    if not work.wanted:
+    if not work.wanted and not work.has_invoices:
         return _foreseen(decision, Action.REMOVE, "nothing of it goes to a project any more")
     held = "".join(f"; held: {hold.sentence}" for hold in decision.holds)
-    action = Action.UPDATE if was_posted else Action.CREATE
-    return _foreseen(decision, action, f"by project {sums(work.wanted)}{held}", wanted)
+    action = Action.UPDATE if bill.was_posted else Action.CREATE
+    parts = [f"by project {sums(work.wanted)}"] if work.wanted else []
+    parts += [f"on commitment {entry.contract.number}: {entry.amount:.2f}" for entry in work.invoices]
+    return _foreseen(decision, action, f"{', '.join(parts)}{held}", wanted)
+
+
+def _foreseen_payment(decision: Decision, work: PaymentWork) -> Foreseen:
+    if work.wait_until is not None:
+        return _foreseen(
+            decision, Action.HOLD, f"an answer is awaited until {work.wait_until}", decision.posted
+        )
+    if work.holds:
+        return _foreseen(decision, Action.HOLD, work.holds[0].sentence, decision.posted)
+    amount = total(share.settles for share in work.shares if share.kind in COUNTED)
+    if not amount and not work.surplus:
+        return _foreseen(decision, Action.EXCLUDE if work.shares else Action.NOTHING, "no cost is paid by it")
+    if not amount:
+        return _foreseen(decision, Action.REMOVE, "it is void or deleted in QBO")
+    if not work.todo and not work.surplus and decision.posted == amount:
+        return _foreseen(decision, Action.NOTHING, "Procore holds it as it is", amount)
+    parts = [f"on commitment {one.commitment_id}: {one.amount:.2f}" for one in work.wanted]
+    action = Action.UPDATE if decision.posted else Action.CREATE
+    return _foreseen(decision, action, ", ".join(parts) or "by the payment dates of direct costs", amount)
 
 
 def _held(decision: Decision) -> Foreseen:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from ml_connector.mapping.models import Route
 from ml_connector.money import to_cents, total
 from ml_connector.qbo.models import Bill, Entity
 from ml_connector.store import exact_json
@@ -17,6 +18,7 @@ from ml_connector.store.records import MappedLine
 
 TEXT_LIMIT = 4000
 CUT = " … [cut]"
+DIRECT = ("", Route.DIRECT_COST)  # routes of lines that become direct costs
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def direct_costs(
     """
     by_project: dict[str, list[MappedLine]] = {}
     for line in lines:
-        if line.outcome == "posted":
+        if line.outcome == "posted" and line.route in DIRECT:
             by_project.setdefault(line.project_id, []).append(line)
     notes = [bill.memo, *(line.description for line in lines if line.outcome == "text")]
     description = cut("\n".join(note for note in notes if note))

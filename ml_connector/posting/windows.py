@@ -18,8 +18,11 @@ from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
 from ml_connector.posting.direct_costs import DirectCostDesk
 from ml_connector.posting.planning import PlannedBill, Planner, planned_bill
+from ml_connector.posting.requisition_plans import RequisitionPlanner
+from ml_connector.posting.requisitions import RequisitionDesk
 from ml_connector.posting.vendors import Links, VendorDesk
 from ml_connector.procore.client import ProcoreClient
+from ml_connector.procore.commitments import CommitmentBook
 from ml_connector.qbo.models import Entity, parse_vendor
 from ml_connector.settings import Connection
 from ml_connector.store import audit, landing, ledger, records, windows
@@ -27,6 +30,7 @@ from ml_connector.store.ledger import Kind
 from ml_connector.store.records import Move, State
 
 SLICE = 1000
+RETAINAGE = "RETAINAGE_PAYABLE"  # why retainage of no commitment is excluded
 
 
 @dataclass
@@ -36,6 +40,8 @@ class Posted:
     outcomes: dict[tuple[Entity, State], int] = field(default_factory=dict)
     posted: Decimal = ZERO
     waiting_days: dict[date, datetime] = field(default_factory=dict)
+    requisitions: int = 0  # subcontractor invoices written or linked
+    warnings: list[str] = field(default_factory=list)  # sentences about bills that were posted all the same
 
     def count(self, entity: Entity, state: State) -> None:
         """Add one record."""
@@ -65,6 +71,13 @@ class Poster:
             self.connection, self.engine, self.client, self.run_id, self._settled_at
         )
         self._planner = Planner(self.connection, self.now, self.resend)
+        book = CommitmentBook(self.client)
+        self._invoices = RequisitionPlanner(
+            self.connection, self.engine, book, self._planner, self._settled_at
+        )
+        self._requisitions = RequisitionDesk(
+            self.connection, self.engine, self.client, book, self.run_id, self._settled_at
+        )
         self._moves: list[Move] = []  # of the transaction that is open
         self._told: list[audit.Entry] = []  # likewise
 
@@ -96,8 +109,8 @@ class Poster:
         else:
             self._move(db, Entity.VENDOR, row, State.POSTED, done)
 
-    def post_direct_costs(self, days: Sequence[date]) -> Posted:
-        """Bring the direct costs of the bills of `days` to what was planned."""
+    def post_bills(self, days: Sequence[date]) -> Posted:
+        """Bring the direct costs and requisitions of the bills of `days` to what was planned."""
         done = Posted()
         for entity in (Entity.BILL, Entity.VENDOR_CREDIT):
             for rows in self._slices(entity, days):
@@ -125,12 +138,14 @@ class Poster:
             bill.row.qbo_id: until for bill in bills if (until := self._planner.unsettled(bill)) is not None
         }
         ready = [bill for bill in bills if bill.row.qbo_id not in unsettled]
+        ready.sort(key=_in_order_of_billing)
         links = self._vendors.link({bill.vendor_id for bill in ready if bill.vendor_id is not None})
         works = {bill.row.qbo_id: self._planner.work(entity, bill, links) for bill in ready}
+        for bill in ready:
+            self._invoices.plan(bill, works[bill.row.qbo_id], links.ids.get(bill.vendor_id or ""))
+            self._planner.keep_closed(bill, works[bill.row.qbo_id])
         self._put_vendors_on_projects(ready, works, links)
-        changed = [work for work in works.values() if work.open and work.differs]
-        if changed:
-            self._direct_costs.write(changed)
+        changed = self._write([work for work in works.values() if work.open])
         wrote = {work.qbo_id for work in changed}
         with self.engine.begin() as db:
             amounts = ledger.live_amounts(db, self.connection.name, entity, [row.qbo_id for row in rows])
@@ -142,14 +157,30 @@ class Poster:
                     self._finish(db, entity, row, bill, work, live=live, wrote=row.qbo_id in wrote, done=done)
             self._tell(db)
 
+    def _write(self, works: Sequence[Work]) -> list[Work]:
+        """Write what differs, direct costs first: a refused requisition takes them back to draft."""
+        changed = [work for work in works if work.differs]
+        if any(work.surplus or work.todo for work in changed):
+            self._direct_costs.write([work for work in changed if work.surplus or work.todo])
+        self._direct_costs.retreat(self._requisitions.write(changed))
+        self._requisitions.renew([work for work in works if work.open])
+        return changed
+
     def _load(self, entity: Entity, rows: Sequence[Row[Any]]) -> list[PlannedBill]:
         name, ids = self.connection.name, [row.qbo_id for row in rows]
         with self.engine.connect() as db:
             versions = landing.by_number(db, name, [row.landing_number for row in rows])
             lines = records.lines_of(db, name, entity, ids)
-            targets = ledger.targets_of(db, name, entity, ids, kind=Kind.DIRECT_COST)
+            costs = ledger.targets_of(db, name, entity, ids, kind=Kind.DIRECT_COST)
+            invoices = ledger.targets_of(db, name, entity, ids, kind=Kind.REQUISITION)
         return [
-            planned_bill(row, versions[row.landing_number], lines[row.qbo_id], targets[row.qbo_id])
+            planned_bill(
+                row,
+                versions[row.landing_number],
+                lines[row.qbo_id],
+                costs[row.qbo_id],
+                invoices[row.qbo_id],
+            )
             for row in rows
         ]
 
@@ -192,21 +223,31 @@ class Poster:
             why = [Hold(entry.reason, entry.sentence, entry.cause, held, entry.line) for entry in work.holds]
             self._move(db, entity, row, State.HELD, done, posted=live, held=held, holds=why, settled=False)
             return
-        if not work.wanted:
+        records.exclude(db, self.connection.name, entity, row.qbo_id, work.excluded, reason=RETAINAGE)
+        if not work.wanted and not work.has_invoices:
             gone = State.REVERSED if bill.was_posted else State.NO_OP
-            state = State.EXCLUDED if row.excluded and not bill.was_posted else gone
+            state = State.EXCLUDED if (row.excluded or work.excluded) and not bill.was_posted else gone
         elif not wrote:
             state = State.NO_OP
         else:
             state = State.UPDATED if bill.was_posted else State.POSTED
         if wrote:
             done.posted += live
+            done.requisitions += len(work.open_invoices)
+            self._warn(entity, row, work, done)
         # Lines that mapping held keep their holds; the rest of the bill went through.
         held = total(line.amount for line in bill.lines if line.outcome == "held")
         if held:
             self._move(db, entity, row, State.HELD, done, posted=live, held=held, holds=None)
         else:
-            self._move(db, entity, row, state, done, posted=live)
+            # Retainage of a gross bill is held until it is released, though nobody has to act.
+            self._move(db, entity, row, state, done, posted=live, held=work.kept_back)
+
+    def _warn(self, entity: Entity, row: Row[Any], work: Work, done: Posted) -> None:
+        for reason, sentence in work.warnings:
+            done.warnings.append(sentence)
+            detail = {"reason": reason, "sentence": sentence}
+            self._told.append(audit.Entry("warned", entity, row.qbo_id, detail))
 
     def _wait(
         self, db: Database, entity: Entity, row: Row[Any], live: Decimal, until: datetime, done: Posted
@@ -247,6 +288,12 @@ class Poster:
         audit.append(db, self.connection.name, self._told, run_id=self.run_id, actor="ml-connector")
         self._moves.clear()
         self._told.clear()
+
+
+def _in_order_of_billing(bill: PlannedBill) -> tuple[date, int, str]:
+    """Invoices of a commitment build on each other: older bills go first."""
+    dated = date.max if bill.bill is None else bill.bill.txn_date
+    return dated, len(bill.row.qbo_id), bill.row.qbo_id
 
 
 def _is_active(version: landing.Version) -> bool:

@@ -25,6 +25,7 @@ class Entity(StrEnum):
     BILL = "Bill"
     BILL_PAYMENT = "BillPayment"
     VENDOR_CREDIT = "VendorCredit"
+    PURCHASE_ORDER = "PurchaseOrder"
     PURCHASE = "Purchase"
     JOURNAL_ENTRY = "JournalEntry"
     ACCOUNT = "Account"
@@ -69,7 +70,7 @@ class Line:
     class_ref: Ref | None
     quantity: Decimal | None
     unit_price: Decimal | None
-    purchase_orders: tuple[str, ...]
+    purchase_orders: tuple[str, ...]  # QBO ids of the orders that it was made from
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Bill:
     memo: str
     lines: tuple[Line, ...]
     created: datetime | None
+    purchase_orders: tuple[str, ...] = ()  # linked to the bill as a whole
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,9 @@ class BillPayment:
     number: str
     txn_date: date
     total: Decimal
+    currency: str
     pay_type: str
+    printed: bool  # a check on paper, printed or waiting for it
     memo: str
     applied: tuple[AppliedLine, ...]
 
@@ -274,12 +278,13 @@ def _line(number: int, raw: Raw) -> Line:
         class_ref=_ref(detail, "ClassRef"),
         quantity=_optional_number(detail, "Qty"),
         unit_price=_optional_number(detail, "UnitPrice"),
-        purchase_orders=tuple(
-            str(link.get("TxnId", ""))
-            for link in _list(raw, "LinkedTxn")
-            if link.get("TxnType") == "PurchaseOrder"
-        ),
+        purchase_orders=_purchase_orders(raw),
     )
+
+
+def _purchase_orders(raw: Raw) -> tuple[str, ...]:
+    links = _list(raw, "LinkedTxn")
+    return tuple(str(link.get("TxnId", "")) for link in links if link.get("TxnType") == Entity.PURCHASE_ORDER)
 
 
 def _vendor_ref(raw: Raw) -> Ref:
@@ -311,6 +316,7 @@ def parse_bill(raw: Raw, entity: Entity = Entity.BILL) -> Bill:
         memo=str(raw.get("PrivateNote") or ""),
         lines=tuple(_line(number, line) for number, line in enumerate(_list(raw, "Line"), start=1)),
         created=None if created is None else parse_instant(created, field="MetaData.CreateTime"),
+        purchase_orders=_purchase_orders(raw),
     )
 
 
@@ -327,6 +333,8 @@ def parse_bill_payment(raw: Raw) -> BillPayment:
     applied = tuple(
         entry for number, line in enumerate(_list(raw, "Line"), start=1) for entry in _applied(number, line)
     )
+    currency = _ref(raw, "CurrencyRef")
+    print_status = _object(raw, "CheckPayment").get("PrintStatus")
     return BillPayment(
         id=record_id(raw),
         sync_token=sync_token(raw),
@@ -334,7 +342,9 @@ def parse_bill_payment(raw: Raw) -> BillPayment:
         number=str(raw.get("DocNumber") or ""),
         txn_date=parse_date(raw.get("TxnDate"), field="TxnDate"),
         total=parse_amount(raw.get("TotalAmt"), field="TotalAmt"),
+        currency="" if currency is None else currency.id,
         pay_type=str(raw.get("PayType") or ""),
+        printed=print_status in ("NeedToPrint", "PrintComplete"),
         memo=str(raw.get("PrivateNote") or ""),
         applied=applied,
     )

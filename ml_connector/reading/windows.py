@@ -23,7 +23,7 @@ from ml_connector.settings import Connection, Home
 from ml_connector.store import audit, cursor, landing, windows
 from ml_connector.store.claims import claim
 
-ENTITIES = (*REFERENCE, Entity.VENDOR, *TRANSACTIONS)
+ENTITIES = (*REFERENCE, Entity.VENDOR, Entity.PURCHASE_ORDER, *TRANSACTIONS)
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # before any record of QBO Online
 CDC_REACH = timedelta(days=25)  # QBO promises 30; the edge is not documented (qbo-api 5)
 DAY_COMPLETE = "the day is complete"
@@ -33,6 +33,7 @@ WAIT_FOR_LISTS = (Reason.UNMAPPED, Reason.NO_PROJECT, Reason.PROJECT_NOT_LINKED,
 WAIT_FOR = {
     **dict.fromkeys(REFERENCE, WAIT_FOR_LISTS),
     Entity.VENDOR: (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_INACTIVE),
+    Entity.PURCHASE_ORDER: (Reason.COMMITMENT_MISSING, Reason.COMMITMENT_AMBIGUOUS),
 }
 
 

@@ -55,3 +55,18 @@ def oldest(db: Connection, connection: str, kind: str) -> datetime | None:
         )
     )
     return fetched_at
+
+
+def lately(
+    db: Connection, connection: str, kind: str, project_id: str, *, since: datetime
+) -> list[dict[str, Any]] | None:
+    """One stored list, when it was fetched at `since` or later; else None."""
+    found: list[dict[str, Any]] | None = db.scalar(
+        select(catalog.c.rows).where(
+            catalog.c.connection == connection,
+            catalog.c.kind == kind,
+            catalog.c.project_id == project_id,
+            catalog.c.fetched_at >= since,
+        )
+    )
+    return found

@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -23,6 +23,13 @@ class Kind(StrEnum):
     VENDOR = "vendor"
     PROJECT_VENDOR = "project_vendor"  # a vendor's place in a project's directory
     DIRECT_COST = "direct_cost"
+    REQUISITION = "requisition"
+    CONTRACT_PAYMENT = "contract_payment"
+    PAYMENT_DATE = "payment_date"  # of a direct cost, once its bill is paid
+
+
+# Kinds whose amounts are the job cost of a bill; payments settle it and are no cost of their own.
+COSTS = (Kind.DIRECT_COST, Kind.REQUISITION)
 
 
 class Fate(StrEnum):
@@ -52,6 +59,7 @@ class Intent:
     number: str = ""
     suffix: str = ""
     line_origins: Sequence[str] = ()
+    commitment_id: int | None = None  # of requisitions and contract payments
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,7 @@ def intend(db: Connection, connection: str, intents: Sequence[Intent], *, run_id
             "entity": intent.entity,
             "qbo_id": intent.qbo_id,
             "project_id": intent.project_id,
+            "commitment_id": intent.commitment_id,
             "state": str(Fate.SENDING),
             "landing_number": intent.landing_number,
             "sync_token": intent.sync_token,
@@ -207,6 +216,12 @@ def doubt(db: Connection, connection: str, origin_ids: Iterable[str], *, not_bef
     )
 
 
+def renew(db: Connection, connection: str, origin_id: str, *, source: str) -> None:
+    """Note in the stored body for which content of its source record it holds."""
+    newer = ledger.c.wanted.op("||")(cast({"source": source}, JSONB))
+    _set(db, connection, origin_id, wanted=newer)
+
+
 def remove(db: Connection, connection: str, origin_id: str) -> None:
     """The record has no effect in Procore any more."""
     _set(
@@ -260,6 +275,20 @@ def targets_of(
     return found_rows
 
 
+def linked(db: Connection, connection: str, kind: Kind, commitment_id: int) -> set[int]:
+    """Procore ids of the records of one kind on a commitment that some source record is linked to."""
+    found_ids = db.scalars(
+        select(ledger.c.procore_id).where(
+            ledger.c.connection == connection,
+            ledger.c.kind == str(kind),
+            ledger.c.commitment_id == commitment_id,
+            ledger.c.state != str(Fate.REMOVED),
+            ledger.c.procore_id.is_not(None),
+        )
+    )
+    return set(found_ids)
+
+
 def live_amounts(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, Decimal]:
     """What Procore counts of each source record by our last knowledge.
 
@@ -270,10 +299,25 @@ def live_amounts(db: Connection, connection: str, entity: str, ids: Sequence[str
         .where(
             ledger.c.connection == connection,
             ledger.c.entity == entity,
-            ledger.c.kind == str(Kind.DIRECT_COST),
+            ledger.c.kind.in_([str(kind) for kind in COSTS]),
             ledger.c.state != str(Fate.REMOVED),
             ledger.c.qbo_id.in_(ids),
         )
         .group_by(ledger.c.qbo_id)
     )
     return {row.qbo_id: row.amount for row in found_rows}
+
+
+def of_commitment(db: Connection, connection: str, commitment_id: int, *, kind: Kind) -> list[Row[Any]]:
+    """Ledger rows of one kind on a commitment, those that were removed included."""
+    return list(
+        db.execute(
+            select(ledger)
+            .where(
+                ledger.c.connection == connection,
+                ledger.c.kind == str(kind),
+                ledger.c.commitment_id == commitment_id,
+            )
+            .order_by(ledger.c.origin_id)
+        )
+    )

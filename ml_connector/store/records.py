@@ -1,6 +1,6 @@
 """State of every source record: one row a record, its holds and its mapped lines. Replaced as a whole with each decision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -58,6 +58,9 @@ class MappedLine:
     reason: str = ""
     account: str = ""
     rule: str = ""
+    # Of a posted line: direct_cost | commitment | retainage (negative: held, positive: released).
+    route: str = ""
+    commitment: str = ""  # as the rule names it
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Move:
     """What posting made of a record.
 
     With `holds` None its holds stay. `settled`: Procore holds what was planned, and a hold is one of mapping.
+    `excluded` is given where posting finds it; with None it stays.
     """
 
     entity: str
@@ -97,6 +101,7 @@ class Move:
     held: Decimal
     holds: Sequence[Hold] | None
     settled: bool
+    excluded: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,8 @@ def _line_rows(connection: str, decision: Decision) -> list[dict[str, Any]]:
             "reason": line.reason,
             "account": _clean(line.account),
             "rule": line.rule,
+            "route": str(line.route),
+            "commitment": _clean(line.commitment),
         }
         for ordinal, line in enumerate(decision.lines)
     ]
@@ -238,6 +245,7 @@ def move(db: Connection, connection: str, moves: Sequence[Move], *, run_id: str)
             state=bindparam("to_state"),
             posted=bindparam("to_posted"),
             held=bindparam("to_held"),
+            excluded=func.coalesce(bindparam("to_excluded", type_=record.c.excluded.type), record.c.excluded),
             settled=bindparam("to_settled"),
             since=func.now(),
             run_id=run_id,
@@ -249,6 +257,7 @@ def move(db: Connection, connection: str, moves: Sequence[Move], *, run_id: str)
                 "to_state": str(move.state),
                 "to_posted": move.posted,
                 "to_held": move.held,
+                "to_excluded": move.excluded,
                 "to_settled": move.settled,
             }
             for move in moves
@@ -264,6 +273,28 @@ def move(db: Connection, connection: str, moves: Sequence[Move], *, run_id: str)
         db.execute(insert(hold), rows)
 
 
+def exclude(
+    db: Connection, connection: str, entity: str, qbo_id: str, lines: Sequence[MappedLine], *, reason: str
+) -> None:
+    """Count lines of a record that mapping planned as excluded: posting found that they belong nowhere."""
+    if not lines:
+        return
+    amount = sum((line.amount for line in lines), Decimal(0))
+    mine = and_(record.c.connection == connection, record.c.entity == entity, record.c.qbo_id == qbo_id)
+    db.execute(update(record).where(mine).values(excluded=record.c.excluded + amount))
+    db.execute(
+        update(mapped_line)
+        .where(
+            mapped_line.c.connection == connection,
+            mapped_line.c.entity == entity,
+            mapped_line.c.qbo_id == qbo_id,
+            mapped_line.c.route.in_({line.route for line in lines}),
+            mapped_line.c.line.in_([line.line for line in lines]),
+        )
+        .values(outcome="excluded", reason=reason)
+    )
+
+
 def known(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, Row[Any]]:
     """The record rows of `ids`, by id."""
     rows = db.execute(
@@ -272,6 +303,41 @@ def known(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> d
         )
     )
     return {row.qbo_id: row for row in rows}
+
+
+def open_ids(db: Connection, connection: str, entity: str, ids: Collection[str]) -> set[str]:
+    """Those of `ids` that posting has not settled yet."""
+    return set(
+        db.scalars(
+            select(record.c.qbo_id).where(
+                record.c.connection == connection,
+                record.c.entity == entity,
+                record.c.qbo_id.in_(ids),
+                ~record.c.settled,
+            )
+        )
+    )
+
+
+def reopen(db: Connection, connection: str, entity: str, ids: Collection[str]) -> set[date]:
+    """Let posting plan records again whose versions have not changed; returns the days of all of them."""
+    mine = and_(record.c.connection == connection, record.c.entity == entity, record.c.qbo_id.in_(ids))
+    db.execute(
+        update(record)
+        .where(mine, record.c.settled, record.c.state != str(State.HELD))
+        .values(state=str(State.PLANNED), settled=False)
+    )
+    return set(db.scalars(select(record.c.day).where(mine)))
+
+
+def causes_of(db: Connection, connection: str, entity: str, reason: Reason) -> list[tuple[str, str]]:
+    """Cause and record id of every open hold of one entity and reason."""
+    rows = db.execute(
+        select(hold.c.cause, hold.c.qbo_id).where(
+            hold.c.connection == connection, hold.c.entity == entity, hold.c.reason == str(reason)
+        )
+    )
+    return [(cause, qbo_id) for cause, qbo_id in rows]
 
 
 def of_days(db: Connection, connection: str, days: Sequence[date]) -> list[Row[Any]]:
@@ -449,6 +515,8 @@ def lines_of(db: Connection, connection: str, entity: str, ids: Sequence[str]) -
                 row.reason,
                 row.account,
                 row.rule,
+                row.route,
+                row.commitment,
             )
         )
     return found

@@ -111,7 +111,7 @@ catalog = Table(
     "catalog",
     metadata,
     Column("connection", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # "projects" | "budget_codes"
+    Column("kind", Text, nullable=False),  # "projects" | "budget_codes" | "commitments"
     Column("project_id", Text, nullable=False),  # "" for lists of the company
     Column("rows", JSONB, nullable=False),
     Column("fetched_at", Instant, nullable=False),
@@ -178,6 +178,10 @@ mapped_line = Table(
     Column("ordinal", Integer, nullable=False),
     Column("line", Integer, nullable=False),
     Column("outcome", Text, nullable=False),  # posted | excluded | held
+    Column(
+        "route", Text, nullable=False, server_default=""
+    ),  # of a posted line: direct_cost | commitment | retainage
+    Column("commitment", Text, nullable=False, server_default=""),  # as the rule names it
     Column("amount", Money, nullable=False),
     Column("project_id", Text, nullable=False, server_default=""),
     Column("wbs_code_id", BigInteger),
@@ -202,10 +206,11 @@ ledger = Table(
     metadata,
     Column("connection", Text, nullable=False),
     Column("origin_id", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # vendor | project_vendor | direct_cost
+    Column("kind", Text, nullable=False),  # of `ledger.Kind`
     Column("entity", Text, nullable=False),
     Column("qbo_id", Text, nullable=False),
     Column("project_id", Text, nullable=False, server_default=""),
+    Column("commitment_id", BigInteger),  # of requisitions and contract payments
     Column("procore_id", BigInteger),
     Column("state", Text, nullable=False),  # posting.ledger states
     Column("landing_number", BigInteger, nullable=False),  # source version of the last intent
@@ -235,6 +240,20 @@ Index(
     ledger.c.state,
     postgresql_where=text("state in ('sending', 'unknown')"),
 )
+
+payment_share = Table(
+    "payment_share",
+    metadata,
+    Column("connection", Text, nullable=False),
+    Column("payment_id", Text, nullable=False),
+    Column("bill_id", Text, nullable=False),  # "" for cash that no bill has taken yet
+    Column("kind", Text, nullable=False),  # of `payments.ShareKind`
+    Column("target_id", Text, nullable=False),  # commitment, project, or reason of an exclusion
+    Column("cash", Money, nullable=False),
+    Column("credit", Money, nullable=False),  # settled by vendor credits that the payment uses
+    PrimaryKeyConstraint("connection", "payment_id", "bill_id", "kind", "target_id"),
+)
+Index("payment_share_bill", payment_share.c.connection, payment_share.c.bill_id)
 
 audit = Table(
     "audit",

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from ml_connector.mapping.matching import ACCOUNT_LINE, ITEM_LINE
 from ml_connector.mapping.models import (
+    Committed,
     Excluded,
     Held,
     MappedBill,
@@ -14,6 +15,7 @@ from ml_connector.mapping.models import (
     Posted,
     ProjectLinks,
     Reference,
+    Retained,
     RuleBook,
 )
 from ml_connector.mapping.resolve import map_bill
@@ -216,8 +218,14 @@ def told(parts: Iterable[Part]) -> list[str]:
     words = []
     for part in parts:
         match part:
+            case Committed():
+                words.append(
+                    f"{part.line} {part.project} committed {part.cost_code} / {part.cost_type} {part.amount}"
+                )
             case Posted():
                 words.append(f"{part.line} {part.project} {part.cost_code} / {part.cost_type} {part.amount}")
+            case Retained():
+                words.append(f"{part.line} {part.project or 'no project'} retained {part.amount}")
             case Excluded():
                 words.append(f"{part.line} excluded {part.reason} {part.amount}")
             case Held():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ml_connector.holds import Reason
 from ml_connector.mapping.bill_holds import TAX_LINE
-from ml_connector.mapping.models import Excluded, Held, Posted, RuleBook
+from ml_connector.mapping.models import Excluded, Held, Posted, Retained, RuleBook
 from ml_connector.money import total
 from ml_connector.qbo.models import Bill, Entity
 from ml_connector.settings import Policies
@@ -111,5 +111,7 @@ def test_nothing_is_posted_to_a_closed_project_or_a_code_it_lacks(one: Bill, boo
         assert isinstance(part, Excluded | Held) or _may_be_posted(part)
 
 
-def _may_be_posted(part: Posted) -> bool:
+def _may_be_posted(part: Posted | Retained) -> bool:
+    if isinstance(part, Retained):
+        return True  # it carries no code, and posting finds its commitment
     return part.project in ("101", "102") and part.cost_code in ("03-3000", "06-1000")

@@ -519,11 +519,16 @@ def test_S124_retainage_without_a_commitment_is_excluded() -> None:
         )
     )
     assert told(result.parts) == ["1 101 03-3000 / M 2000.00", "2 excluded RETAINAGE_PAYABLE -200.00"]
-    release = mapped(bill(line("200.00", account="2150")))
-    assert told(release.parts) == ["1 excluded RETAINAGE_PAYABLE 200.00"]
+    back = mapped(bill(line("10.00", item="Ready-mix", customer=HARBOR), line("200.00", account="2150")))
+    assert told(back.parts)[1] == "2 excluded RETAINAGE_PAYABLE 200.00"
 
 
-def test_S33_a_subcontract_bill_waits_with_its_retainage() -> None:
+def test_S34_a_release_alone_is_for_posting_to_find_its_commitment() -> None:
+    release = mapped(bill(line("200.00", account="2150", customer=HARBOR)))
+    assert told(release.parts) == ["1 101 retained 200.00"]
+
+
+def test_S33_a_subcontract_bill_goes_with_its_retainage() -> None:
     result = mapped(
         bill(
             line("-1000.00", account="2150"),
@@ -531,11 +536,7 @@ def test_S33_a_subcontract_bill_waits_with_its_retainage() -> None:
             vendor="Bright Electric",
         )
     )
-    assert told(result.parts) == ["1 held RETAINAGE_POLICY -1000.00", "2 held UNSUPPORTED 10000.00"]
-    assert [part.hold.cause for part in result.parts if isinstance(part, Held)] == [
-        "RETAINAGE_POLICY subcontracts",
-        "UNSUPPORTED commitments",
-    ]
+    assert told(result.parts) == ["1 no project retained -1000.00", "2 101 committed 26-0500 / S 10000.00"]
 
 
 def test_S127_what_is_no_cost_waits_with_a_project_and_is_excluded_without() -> None:

@@ -22,7 +22,7 @@ def main(home: Path, database_url: str) -> None:
         days = [window.day for window in windows.dirty(db, connection.name)]
     run = Run(uuid.uuid4().hex, tuple(days or [datetime.now(UTC).date()]), automatic=True)
     work.map_days(engine, connection, run, lambda: client)
-    work.post(engine, connection, run, client, ["vendors", "direct_costs"])
+    work.post(engine, connection, run, client, work.KINDS)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ CREATE TABLE ml_connector.ledger (
     entity TEXT NOT NULL,
     qbo_id TEXT NOT NULL,
     project_id TEXT DEFAULT '' NOT NULL,
+    commitment_id BIGINT,
     procore_id BIGINT,
     state TEXT NOT NULL,
     landing_number BIGINT NOT NULL,
@@ -108,6 +109,19 @@ CREATE TABLE ml_connector.limiter (
     paused_until TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (account, name)
 );
+
+CREATE TABLE ml_connector.payment_share (
+    connection TEXT NOT NULL,
+    payment_id TEXT NOT NULL,
+    bill_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    target_id TEXT NOT NULL,
+    cash NUMERIC(18, 2) NOT NULL,
+    credit NUMERIC(18, 2) NOT NULL,
+    PRIMARY KEY (connection, payment_id, bill_id, kind, target_id)
+);
+
+CREATE INDEX payment_share_bill ON ml_connector.payment_share (connection, bill_id);
 
 CREATE TABLE ml_connector.reading_cursor (
     connection TEXT NOT NULL,
@@ -200,6 +214,8 @@ CREATE TABLE ml_connector.mapped_line (
     ordinal INTEGER NOT NULL,
     line INTEGER NOT NULL,
     outcome TEXT NOT NULL,
+    route TEXT DEFAULT '' NOT NULL,
+    commitment TEXT DEFAULT '' NOT NULL,
     amount NUMERIC(18, 2) NOT NULL,
     project_id TEXT DEFAULT '' NOT NULL,
     wbs_code_id BIGINT,
