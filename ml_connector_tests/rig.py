@@ -29,10 +29,10 @@ from ml_connector.sandbox.assembly import open_qbo, open_server
 from ml_connector.sandbox.procore.vendor import ProcoreVendor
 from ml_connector.sandbox.server import VendorServer
 from ml_connector.settings import Connection, Home, load_connection
-from ml_connector.store import audit, records, windows
+from ml_connector.store import audit, overview, records, windows
 from ml_connector.store.database import open_engine
 from ml_connector.store.keys import make_key_ring
-from ml_connector.store.records import HeldRecord
+from ml_connector.store.overview import HeldRecord
 from ml_connector.store.vault import Credentials
 
 REALM = "9341450000000001"
@@ -409,7 +409,7 @@ class Rig:
     def holds(self, qbo_id: str | None = None) -> list[HeldRecord]:
         """Open holds, of one record or of all."""
         with self.engine.connect() as db:
-            found = records.holds_of(db, self.name)
+            found = overview.holds_of(db, self.name)
         return [hold for hold in found if qbo_id in (None, hold.qbo_id)]
 
     def story(self, entity: str, qbo_id: str) -> list[str]:

@@ -16,7 +16,7 @@ from ml_connector.cli.output import AsJson, counted, show, table
 from ml_connector.cli.site import Site, new_site, open_site, prepare, undisturbed
 from ml_connector.errors import SetupError
 from ml_connector.settings import Connection, home_from, load_connection, load_connections
-from ml_connector.store import cursor, records, windows
+from ml_connector.store import cursor, overview, windows
 
 MAPPING_HEADER = (
     "account,item,class,location,vendor,customer,description,valid_from,valid_to,"
@@ -180,9 +180,9 @@ def status(
 def _standing(site: Site, connection: Connection) -> dict[str, Any]:
     with site.engine() as engine, engine.connect() as db:
         read_to = cursor.read_to(db, connection.name)
-        tallies = records.tally(db, connection.name)
+        tallies = overview.tally(db, connection.name)
         dirty = windows.dirty(db, connection.name)
-        holds = len(records.holds_of(db, connection.name))
+        holds = len(overview.holds_of(db, connection.name))
     return {
         "connection": connection.name,
         "read_to": read_to,

@@ -35,7 +35,7 @@ from ml_connector.sandbox.demo.bills import TIME_ZONE
 from ml_connector.sandbox.demo.bookkeeper import Entered
 from ml_connector.sandbox.demo.firm import DemoFirm, demo
 from ml_connector.settings import Home
-from ml_connector.store import records, windows
+from ml_connector.store import overview, windows
 
 UI_PORT = 3000
 PACE_SECONDS = 1.0
@@ -227,7 +227,7 @@ def _work(services: Services, sandbox: Sandbox, firm: DemoFirm, console: Console
             if trouble:
                 raise trouble[0]
             with engine.connect() as db:
-                tallies = records.tally(db, NAME)
+                tallies = overview.tally(db, NAME)
                 left = len(windows.dirty(db, NAME))
             files = len(inbox.waiting(services.site.home, NAME))
             counted = sum(tally.count for (entity, _), tally in tallies.items() if entity != "Vendor")

@@ -12,7 +12,7 @@ from ml_connector.cli.record_names import RecordName
 from ml_connector.cli.site import open_site
 from ml_connector.settings import load_connection
 from ml_connector.store import audit as trail
-from ml_connector.store import records
+from ml_connector.store import overview
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The connection.")]
 
@@ -22,8 +22,8 @@ def holds(name: Name, as_json: AsJson = False) -> None:
     with open_site() as site:
         load_connection(site.home, name)
         with site.engine() as engine, engine.connect() as db:
-            found = records.holds_of(db, name)
-    groups: dict[tuple[str, str], list[records.HeldRecord]] = {}
+            found = overview.holds_of(db, name)
+    groups: dict[tuple[str, str], list[overview.HeldRecord]] = {}
     for entry in found:
         groups.setdefault((entry.reason, entry.cause), []).append(entry)
     document: list[dict[str, Any]] = [

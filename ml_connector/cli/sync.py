@@ -11,7 +11,7 @@ from ml_connector.cli.output import AsJson, counted, plain, show, table
 from ml_connector.cli.site import Site, dagster_instance, open_site, prepare
 from ml_connector.errors import SetupError
 from ml_connector.settings import Connection, load_connection, load_connections
-from ml_connector.store import landing, records
+from ml_connector.store import landing, overview
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -75,8 +75,8 @@ def sync(
             for start in range(0, len(days), DAYS_A_RUN)
         ]
         with site.engine() as engine, engine.connect() as db:
-            tallies = records.tally(db, name, days=days) if days else {}
-            held = records.holds_of(db, name, days=days) if days else []
+            tallies = overview.tally(db, name, days=days) if days else {}
+            held = overview.holds_of(db, name, days=days) if days else []
     rows = [
         {
             "kind": entity,

@@ -16,8 +16,8 @@ from ml_connector.posting.windows import Posted
 from ml_connector.qbo.models import REFERENCE, Entity
 from ml_connector.reading.windows import Reading
 from ml_connector.settings import Connection
-from ml_connector.store import landing, payments, records
-from ml_connector.store.records import HeldRecord
+from ml_connector.store import landing, overview, payments
+from ml_connector.store.overview import HeldRecord
 
 if TYPE_CHECKING:
     from ml_connector.procore.client import ProcoreClient
@@ -39,6 +39,7 @@ ENTITIES_OF = {
     "requisitions": [Entity.BILL],
     "contract_payments": [Entity.BILL_PAYMENT],
 }
+PART_OF = {"direct_costs": overview.Part.DIRECT_COSTS, "requisitions": overview.Part.REQUISITIONS}
 QBO_PAGES = {
     Entity.BILL: "bill?txnId=",
     Entity.VENDOR_CREDIT: "vendorcredit?txnId=",
@@ -125,7 +126,6 @@ def of_posting(
     first = "\n".join(f"- {sentence}" for sentence in posted.warnings[:FIRST])
     return {
         **_states(db, connection, days, name),
-        **({"requisitions": dg.MetadataValue.int(posted.requisitions)} if name == "requisitions" else {}),
         **(_unapplied(db, connection, days) if name == "contract_payments" else {}),
         **({"warnings": dg.MetadataValue.md(first)} if first else {}),
         "this_run": dg.MetadataValue.json(now),
@@ -139,10 +139,14 @@ def _states(db: Database, connection: Connection, days: Sequence[date], name: st
     entities = ENTITIES_OF[name]
     tallies = {
         (entity, state): tally
-        for (entity, state), tally in records.tally(db, connection.name, days=days).items()
+        for (entity, state), tally in overview.tally(
+            db, connection.name, days=days, part=PART_OF.get(name)
+        ).items()
         if entity in entities
     }
-    holds = records.holds_of(db, connection.name, days=days, entities=entities, limit=FIRST)
+    holds = overview.holds_of(
+        db, connection.name, days=days, entities=entities, part=PART_OF.get(name), limit=FIRST
+    )
     lines = ["| what | state | records | total | posted | excluded | held |", "|---|---|--:|--:|--:|--:|--:|"]
     lines += [
         f"| {entity} | {state} | {t.count} | {t.total} | {t.posted} | {t.excluded} | {t.held} |"
@@ -195,7 +199,7 @@ def _hold_table(connection: Connection, holds: Sequence[HeldRecord]) -> dg.Metad
 def waiting_for_people(db: Database, connection: Connection, days: Sequence[date]) -> tuple[bool, Metadata]:
     """Whether nothing of `days` waits for people, and the holds by reason."""
     reasons = [reason for reason, facts in REASONS.items() if not facts.fails_day]
-    holds = records.holds_of(db, connection.name, days=days, reasons=reasons)
+    holds = overview.holds_of(db, connection.name, days=days, reasons=reasons)
     by_reason: dict[str, int] = {}
     for hold in holds:
         by_reason[hold.reason] = by_reason.get(hold.reason, 0) + 1
@@ -215,7 +219,15 @@ def bad_days(
     """Days that must not look done: a sentence for each record that Procore refused or has not answered for."""
     reasons = [reason for reason, facts in REASONS.items() if facts.fails_day]
     bad: dict[date, list[str]] = {}
-    for hold in records.holds_of(db, connection.name, days=days, entities=ENTITIES_OF[name], reasons=reasons):
+    holds = overview.holds_of(
+        db,
+        connection.name,
+        days=days,
+        entities=ENTITIES_OF[name],
+        part=PART_OF.get(name),
+        reasons=reasons,
+    )
+    for hold in holds:
         bad.setdefault(hold.day, []).append(hold.sentence)
     for day, until in posted.waiting_days.items():
         bad.setdefault(day, []).append(

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from ml_connector.holds import REASONS, Reason
 from ml_connector.settings import DATABASE_VARIABLE
-from ml_connector.store import records, windows
+from ml_connector.store import overview, windows
 from ml_connector.store.database import open_engine
 from ml_connector.store.tables import worker
 
@@ -39,7 +39,7 @@ def engine() -> Engine:
 def waits_for_procore(connection: str) -> bool:
     """Whether a held record could be freed by a change in Procore's lists."""
     with engine().connect() as db:
-        return bool(records.holds_of(db, connection, reasons=WAITS_FOR_PROCORE, limit=1))
+        return bool(overview.holds_of(db, connection, reasons=WAITS_FOR_PROCORE, limit=1))
 
 
 def pause(attempts: int) -> timedelta:
@@ -64,7 +64,7 @@ def take_ready(connection: str, *, busy: frozenset[date], today: date) -> list[t
         ]
         for window in ready:
             windows.begin(db, connection, {window.day: window.mark}, not_before=now + pause(window.attempts))
-        red = {entry.day for entry in records.holds_of(db, connection, reasons=FAIL_A_DAY)}
+        red = {entry.day for entry in overview.holds_of(db, connection, reasons=FAIL_A_DAY)}
     return list(ranges([window.day for window in ready], apart=red))
 
 

@@ -166,8 +166,9 @@ def post(
         if "vendors" in kinds:
             done["vendors"] = poster.post_vendors(run.days)
         if any(kind in kinds for kind in BILLS):
-            posted_bills = poster.post_bills(run.days)
-            done |= {kind: posted_bills for kind in BILLS if kind in kinds}
+            bills = poster.post_bills(run.days)
+            of_kind = {"direct_costs": bills.direct_costs, "requisitions": bills.requisitions}
+            done |= {kind: of_kind[kind] for kind in BILLS if kind in kinds}
         if "contract_payments" in kinds:
             paying = PaymentPoster(connection, engine, client, run.run_id, resend=not run.automatic)
             done["contract_payments"] = paying.post(run.days)

@@ -16,6 +16,7 @@ from ml_connector.errors import BadRecord
 from ml_connector.holds import Hold
 from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
+from ml_connector.posting.commitments import is_subcontract
 from ml_connector.posting.direct_costs import DirectCostDesk
 from ml_connector.posting.planning import PlannedBill, Planner, planned_bill
 from ml_connector.posting.requisition_plans import RequisitionPlanner
@@ -40,7 +41,6 @@ class Posted:
     outcomes: dict[tuple[Entity, State], int] = field(default_factory=dict)
     posted: Decimal = ZERO
     waiting_days: dict[date, datetime] = field(default_factory=dict)
-    requisitions: int = 0  # subcontractor invoices written or linked
     warnings: list[str] = field(default_factory=list)  # sentences about bills that were posted all the same
 
     def count(self, entity: Entity, state: State) -> None:
@@ -50,6 +50,23 @@ class Posted:
     def wait(self, day: date, until: datetime) -> None:
         """Keep a day open until `until`."""
         self.waiting_days[day] = max(until, self.waiting_days.get(day, until))
+
+
+@dataclass(frozen=True)
+class PostedBills:
+    """What posting did with bills: those with direct costs, those on commitments; a bill with both counts in both."""
+
+    direct_costs: Posted = field(default_factory=Posted)
+    requisitions: Posted = field(default_factory=Posted)
+
+    def of(self, bill: PlannedBill) -> list[Posted]:
+        """Where a bill counts; one that becomes nothing counts among the direct costs."""
+        on_commitment = bool(bill.requisitions) or any(is_subcontract(line) for line in bill.lines)
+        other = bool(bill.targets) or any(
+            line.outcome == "posted" and not is_subcontract(line) for line in bill.lines
+        )
+        direct = [self.direct_costs] if other or not on_commitment else []
+        return [*direct, self.requisitions] if on_commitment else direct
 
 
 @dataclass
@@ -101,17 +118,17 @@ class Poster:
     def _finish_vendor(self, db: Database, row: Row[Any], links: Links, active: bool, done: Posted) -> None:
         hold = links.holds.get(row.qbo_id)
         if row.qbo_id in links.waiting:
-            self._wait(db, Entity.VENDOR, row, ZERO, links.waiting[row.qbo_id], done)
+            self._wait(db, Entity.VENDOR, row, ZERO, links.waiting[row.qbo_id], [done])
         elif hold is not None:
-            self._move(db, Entity.VENDOR, row, State.HELD, done, holds=[hold], settled=False)
+            self._move(db, Entity.VENDOR, row, State.HELD, [done], holds=[hold], settled=False)
         elif not active:
-            self._move(db, Entity.VENDOR, row, State.EXCLUDED, done)
+            self._move(db, Entity.VENDOR, row, State.EXCLUDED, [done])
         else:
-            self._move(db, Entity.VENDOR, row, State.POSTED, done)
+            self._move(db, Entity.VENDOR, row, State.POSTED, [done])
 
-    def post_bills(self, days: Sequence[date]) -> Posted:
+    def post_bills(self, days: Sequence[date]) -> PostedBills:
         """Bring the direct costs and requisitions of the bills of `days` to what was planned."""
-        done = Posted()
+        done = PostedBills()
         for entity in (Entity.BILL, Entity.VENDOR_CREDIT):
             for rows in self._slices(entity, days):
                 self._post_slice(entity, rows, done)
@@ -132,7 +149,7 @@ class Poster:
 
     # -- one slice --------------------------------------------------------------------------------------------------
 
-    def _post_slice(self, entity: Entity, rows: Sequence[Row[Any]], done: Posted) -> None:
+    def _post_slice(self, entity: Entity, rows: Sequence[Row[Any]], done: PostedBills) -> None:
         bills = self._load(entity, rows)
         unsettled = {
             bill.row.qbo_id: until for bill in bills if (until := self._planner.unsettled(bill)) is not None
@@ -152,9 +169,15 @@ class Poster:
             for row, bill in zip(rows, bills, strict=True):
                 work, live = works.get(row.qbo_id), amounts.get(row.qbo_id, ZERO)
                 if work is None:
-                    self._wait(db, entity, row, live, unsettled[row.qbo_id], done)
+                    self._wait(db, entity, row, live, unsettled[row.qbo_id], done.of(bill))
                 else:
-                    self._finish(db, entity, row, bill, work, live=live, wrote=row.qbo_id in wrote, done=done)
+                    self._finish(
+                        db, entity, row, bill, work, live=live, wrote=row.qbo_id in wrote, done=done.of(bill)
+                    )
+            came = {work.qbo_id for work in changed if work.open}
+            for part, kind in ((done.direct_costs, Kind.DIRECT_COST), (done.requisitions, Kind.REQUISITION)):
+                live_now = ledger.live_amounts(db, self.connection.name, entity, came, kinds=[kind])
+                part.posted += total(live_now.values())
             self._tell(db)
 
     def _write(self, works: Sequence[Work]) -> list[Work]:
@@ -213,7 +236,7 @@ class Poster:
         *,
         live: Decimal,
         wrote: bool,
-        done: Posted,
+        done: Sequence[Posted],
     ) -> None:
         if work.wait_until is not None:
             self._wait(db, entity, row, live, work.wait_until, done)
@@ -232,8 +255,6 @@ class Poster:
         else:
             state = State.UPDATED if bill.was_posted else State.POSTED
         if wrote:
-            done.posted += live
-            done.requisitions += len(work.open_invoices)
             self._warn(entity, row, work, done)
         # Lines that mapping held keep their holds; the rest of the bill went through.
         held = total(line.amount for line in bill.lines if line.outcome == "held")
@@ -243,18 +264,26 @@ class Poster:
             # Retainage of a gross bill is held until it is released, though nobody has to act.
             self._move(db, entity, row, state, done, posted=live, held=work.kept_back)
 
-    def _warn(self, entity: Entity, row: Row[Any], work: Work, done: Posted) -> None:
+    def _warn(self, entity: Entity, row: Row[Any], work: Work, done: Sequence[Posted]) -> None:
         for reason, sentence in work.warnings:
-            done.warnings.append(sentence)
+            for part in done:
+                part.warnings.append(sentence)
             detail = {"reason": reason, "sentence": sentence}
             self._told.append(audit.Entry("warned", entity, row.qbo_id, detail))
 
     def _wait(
-        self, db: Database, entity: Entity, row: Row[Any], live: Decimal, until: datetime, done: Posted
+        self,
+        db: Database,
+        entity: Entity,
+        row: Row[Any],
+        live: Decimal,
+        until: datetime,
+        done: Sequence[Posted],
     ) -> None:
         held = row.total - row.excluded - live
         self._move(db, entity, row, State.RETRYING, done, posted=live, held=held, settled=False)
-        done.wait(row.day, until)
+        for part in done:
+            part.wait(row.day, until)
 
     def _move(
         self,
@@ -262,14 +291,15 @@ class Poster:
         entity: Entity,
         row: Row[Any],
         state: State,
-        done: Posted,
+        done: Sequence[Posted],
         *,
         posted: Decimal = ZERO,
         held: Decimal = ZERO,
         holds: Sequence[Hold] | None = (),
         settled: bool = True,
     ) -> None:
-        done.count(entity, state)
+        for part in done:
+            part.count(entity, state)
         name, was_held = self.connection.name, row.state == State.HELD
         before = records.reasons_of(db, name, entity, [row.qbo_id]).get(row.qbo_id, []) if was_held else []
         if holds and before == [hold.reason for hold in holds] and row.posted == posted:

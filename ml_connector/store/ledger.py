@@ -3,7 +3,7 @@
 An intent is committed before the call and its outcome after. A row in `sending` or `unknown` may or may not exist there.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -289,7 +289,9 @@ def linked(db: Connection, connection: str, kind: Kind, commitment_id: int) -> s
     return set(found_ids)
 
 
-def live_amounts(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, Decimal]:
+def live_amounts(
+    db: Connection, connection: str, entity: str, ids: Collection[str], *, kinds: Sequence[Kind] = COSTS
+) -> dict[str, Decimal]:
     """What Procore counts of each source record by our last knowledge.
 
     Records are absent of which nothing is or may be in Procore; 0.00 is there for drafts and for costs that cancel out.
@@ -299,7 +301,7 @@ def live_amounts(db: Connection, connection: str, entity: str, ids: Sequence[str
         .where(
             ledger.c.connection == connection,
             ledger.c.entity == entity,
-            ledger.c.kind.in_([str(kind) for kind in COSTS]),
+            ledger.c.kind.in_([str(kind) for kind in kinds]),
             ledger.c.state != str(Fate.REMOVED),
             ledger.c.qbo_id.in_(ids),
         )

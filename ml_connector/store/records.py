@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from ml_connector.holds import REASONS, Hold, Reason
+from ml_connector.holds import Hold, Reason
 from ml_connector.store.tables import hold, landing, mapped_line, record
 
 
@@ -102,26 +102,6 @@ class Move:
     holds: Sequence[Hold] | None
     settled: bool
     excluded: Decimal | None = None
-
-
-@dataclass(frozen=True)
-class HeldRecord:
-    """One hold of one record, for people."""
-
-    entity: str
-    qbo_id: str
-    document: str
-    vendor_name: str
-    txn_date: date | None
-    day: date
-    total: Decimal
-    amount: Decimal
-    reason: str
-    cause: str
-    sentence: str
-    fixer: str
-    release: str
-    since: datetime
 
 
 def save(db: Connection, connection: str, decisions: Sequence[Decision], *, run_id: str) -> None:
@@ -520,99 +500,3 @@ def lines_of(db: Connection, connection: str, entity: str, ids: Sequence[str]) -
             )
         )
     return found
-
-
-def holds_of(
-    db: Connection,
-    connection: str,
-    *,
-    days: Sequence[date] | None = None,
-    entities: Sequence[str] | None = None,
-    reasons: Sequence[Reason] | None = None,
-    limit: int | None = None,
-) -> list[HeldRecord]:
-    """Open holds, oldest window first, filtered by what is given."""
-    statement = (
-        select(
-            hold,
-            record.c.document,
-            record.c.vendor_name,
-            record.c.txn_date,
-            record.c.day,
-            record.c.total,
-        )
-        .join(
-            record,
-            and_(
-                record.c.connection == hold.c.connection,
-                record.c.entity == hold.c.entity,
-                record.c.qbo_id == hold.c.qbo_id,
-            ),
-        )
-        .where(hold.c.connection == connection)
-        .order_by(record.c.day, hold.c.entity, hold.c.qbo_id, hold.c.ordinal)
-    )
-    if days is not None:
-        statement = statement.where(record.c.day.in_(days))
-    if entities is not None:
-        statement = statement.where(hold.c.entity.in_(list(entities)))
-    if reasons is not None:
-        statement = statement.where(hold.c.reason.in_([str(reason) for reason in reasons]))
-    if limit is not None:
-        statement = statement.limit(limit)
-    return [
-        HeldRecord(
-            row.entity,
-            row.qbo_id,
-            row.document,
-            row.vendor_name,
-            row.txn_date,
-            row.day,
-            row.total,
-            row.amount,
-            row.reason,
-            row.cause,
-            row.sentence,
-            str(REASONS[Reason(row.reason)].fixer),
-            REASONS[Reason(row.reason)].release,
-            row.since,
-        )
-        for row in db.execute(statement)
-    ]
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Records of one entity in one state: how many, and their money (totals, posted, excluded, held)."""
-
-    count: int
-    total: Decimal
-    posted: Decimal
-    excluded: Decimal
-    held: Decimal
-
-
-def tally(
-    db: Connection, connection: str, *, days: Sequence[date] | None = None
-) -> Mapping[tuple[str, str], Tally]:
-    """Counts and money of records by (entity, state), of `days` or of all."""
-    statement = (
-        select(
-            record.c.entity,
-            record.c.state,
-            func.count(),
-            func.sum(record.c.total),
-            func.sum(record.c.posted),
-            func.sum(record.c.excluded),
-            func.sum(record.c.held),
-        )
-        .where(record.c.connection == connection)
-        .group_by(record.c.entity, record.c.state)
-        .order_by(record.c.entity, record.c.state)
-    )
-    if days is not None:
-        statement = statement.where(record.c.day.in_(days))
-    return {
-        (entity, state): Tally(count, total, posted, excluded, held)
-        for entity, state, count, total, posted, excluded, held in db.execute(statement)
-    }

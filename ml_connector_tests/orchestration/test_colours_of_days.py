@@ -18,6 +18,7 @@ from ml_connector_tests.orchestration.stage import (
     failure,
 )
 from ml_connector_tests.rig import line
+from ml_connector_tests.scenarios.test_subcontracts import BRIGHT, SC_007, period, retainage, sub, subcontract
 
 ALL = [
     *(f"qbo/{name}" for name in names.QBO_ASSETS),
@@ -71,6 +72,32 @@ def test_a_refused_bill_fails_its_day_and_vendors_stay_green(stage: Stage) -> No
     assert check.severity is dg.AssetCheckSeverity.ERROR
     assert check.metadata["problems"].value == 1
     assert checks(result)["procore/vendors procore_took_everything"].passed
+
+
+def test_a_refused_invoice_on_a_commitment_fails_the_requisitions_of_its_day_alone(stage: Stage) -> None:
+    stage.rig.procore.load(
+        vendors=[{"id": 900, "name": "Bright Electric"}],
+        commitments=[subcontract("SC-007", SC_007)],
+        billing_periods=[period()],
+    )
+    stage.bill("G-1", "100.00")
+    invoice = stage.rig.bookkeeper.bill("BE-14", [sub(9000), retainage(-900)], vendor=BRIGHT)
+    stage.rig.bookkeeper.pay(invoice, "8100.00")
+    body = {"status": 422, "body": {"errors": {"base": ["is refused by order of the test"]}}}
+    stage.rig.procore.fault({"route": "POST */requisitions", "fault": "status", "args": body})
+    result = stage.run()
+    assert not result.success
+    assert failure(result).startswith(f"{TODAY}: Bill BE-14 (Bright Electric, 8100.00)")
+    assert stage.colour("procore/requisitions") == FAILED
+    green = [name for name in ALL if name != "procore/requisitions"]
+    assert {name: stage.colour(name) for name in green} == dict.fromkeys(green, MATERIALIZED)
+    shown = stage.metadata("procore/direct_costs")
+    assert (shown["records"], shown["posted"], shown["posted_this_run"]) == (1, "100.00", "100.00")
+    stage.rig.procore.no_faults()
+    assert stage.run().success
+    shown = stage.metadata("procore/requisitions")
+    assert (shown["records"], shown["posted"], shown["this_run"]) == (1, "8100.00", {"posted": 1})
+    assert stage.metadata("procore/contract_payments")["posted"] == "8100.00"
 
 
 def test_a_replay_by_a_person_turns_the_day_green_and_posts_once(stage: Stage) -> None:
@@ -197,16 +224,16 @@ def test_an_outage_of_quickbooks_is_a_failed_day_and_never_an_empty_one(
 @pytest.mark.parametrize("kind", names.PROCORE_ASSETS)
 def test_one_procore_asset_can_be_materialized_alone(stage: Stage, kind: str) -> None:
     stage.bill("G-1", "100.00")
-    (other,) = [name for name in names.PROCORE_ASSETS if name != kind]
+    others = [f"procore/{name}" for name in names.PROCORE_ASSETS if name != kind]
     result = stage.run(
         selection=[*(name for name in ALL if not name.startswith("procore/")), f"procore/{kind}"]
     )
     assert result.success
     assert stage.colour(f"procore/{kind}") == MATERIALIZED
-    assert stage.colour(f"procore/{other}") is None
-    assert TODAY in stage.rig.dirty(), "the other asset's work of the day is still to be done"
+    assert {stage.colour(other) for other in others} == {None}
+    assert TODAY in stage.rig.dirty(), "the work of the other assets is still to be done"
     stage.work_off()
-    assert stage.colour(f"procore/{other}") == MATERIALIZED
+    assert {stage.colour(other) for other in others} == {MATERIALIZED}
     assert len(stage.rig.direct_costs()) == 1
 
 

@@ -42,6 +42,8 @@ LINEAGE = {
     "mapped/payments": {"qbo/bill_payments"},
     "procore/vendors": {"mapped/vendors"},
     "procore/direct_costs": {"mapped/bill_lines", "procore/vendors"},
+    "procore/requisitions": {"mapped/bill_lines", "procore/vendors"},
+    "procore/contract_payments": {"mapped/payments", "procore/direct_costs", "procore/requisitions"},
     "procore/catalog": set(),
 }  # fmt: skip
 CATALOG = {"procore/catalog"}
@@ -50,6 +52,8 @@ CHECKS = {
     "mapped/bill_lines": "nothing_waits_for_people",
     "procore/vendors": "procore_took_everything",
     "procore/direct_costs": "procore_took_everything",
+    "procore/requisitions": "procore_took_everything",
+    "procore/contract_payments": "procore_took_everything",
 }
 
 

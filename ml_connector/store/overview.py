@@ -1,0 +1,154 @@
+"""What people are told of records: holds with their sentences, and counts and money by state. Nothing is written here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
+
+from ml_connector.holds import REASONS, Reason
+from ml_connector.store.ledger import Fate, Kind
+from ml_connector.store.tables import hold, ledger, mapped_line, record
+
+
+@dataclass(frozen=True)
+class HeldRecord:
+    """One hold of one record, for people."""
+
+    entity: str
+    qbo_id: str
+    document: str
+    vendor_name: str
+    txn_date: date | None
+    day: date
+    total: Decimal
+    amount: Decimal
+    reason: str
+    cause: str
+    sentence: str
+    fixer: str
+    release: str
+    since: datetime
+
+
+class Part(StrEnum):
+    """What a bill becomes in Procore; a bill may have both parts, and one that became nothing counts as direct cost."""
+
+    DIRECT_COSTS = "direct_costs"
+    REQUISITIONS = "requisitions"
+
+
+def _has(part: Part) -> ColumnElement[bool]:
+    on_commitment = _shows(Kind.REQUISITION, "commitment", "retainage")
+    if part is Part.REQUISITIONS:
+        return on_commitment
+    return _shows(Kind.DIRECT_COST, "direct_cost") | ~on_commitment
+
+
+def _shows(kind: Kind, *routes: str) -> ColumnElement[bool]:
+    """Whether a record has lines that were mapped that way, or still has something of that kind in Procore."""
+    lines = select(mapped_line.c.line).where(_of_record(mapped_line), mapped_line.c.route.in_(routes))
+    targets = select(ledger.c.kind).where(
+        _of_record(ledger), ledger.c.kind == str(kind), ledger.c.state != str(Fate.REMOVED)
+    )
+    return lines.exists() | targets.exists()
+
+
+def _of_record(table: Table) -> ColumnElement[bool]:
+    return and_(*(table.c[name] == record.c[name] for name in ("connection", "entity", "qbo_id")))
+
+
+def holds_of(
+    db: Connection,
+    connection: str,
+    *,
+    days: Sequence[date] | None = None,
+    entities: Sequence[str] | None = None,
+    part: Part | None = None,
+    reasons: Sequence[Reason] | None = None,
+    limit: int | None = None,
+) -> list[HeldRecord]:
+    """Open holds, oldest window first, filtered by what is given."""
+    statement = (
+        select(
+            hold,
+            record.c.document,
+            record.c.vendor_name,
+            record.c.txn_date,
+            record.c.day,
+            record.c.total,
+        )
+        .join(record, _of_record(hold))
+        .where(hold.c.connection == connection)
+        .order_by(record.c.day, hold.c.entity, hold.c.qbo_id, hold.c.ordinal)
+    )
+    if days is not None:
+        statement = statement.where(record.c.day.in_(days))
+    if entities is not None:
+        statement = statement.where(hold.c.entity.in_(list(entities)))
+    if part is not None:
+        statement = statement.where(_has(part))
+    if reasons is not None:
+        statement = statement.where(hold.c.reason.in_([str(reason) for reason in reasons]))
+    if limit is not None:
+        statement = statement.limit(limit)
+    return [
+        HeldRecord(
+            row.entity,
+            row.qbo_id,
+            row.document,
+            row.vendor_name,
+            row.txn_date,
+            row.day,
+            row.total,
+            row.amount,
+            row.reason,
+            row.cause,
+            row.sentence,
+            str(REASONS[Reason(row.reason)].fixer),
+            REASONS[Reason(row.reason)].release,
+            row.since,
+        )
+        for row in db.execute(statement)
+    ]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Records of one entity in one state: how many, and their money (totals, posted, excluded, held)."""
+
+    count: int
+    total: Decimal
+    posted: Decimal
+    excluded: Decimal
+    held: Decimal
+
+
+def tally(
+    db: Connection, connection: str, *, days: Sequence[date] | None = None, part: Part | None = None
+) -> Mapping[tuple[str, str], Tally]:
+    """Counts and money of records by (entity, state), filtered by what is given."""
+    statement = (
+        select(
+            record.c.entity,
+            record.c.state,
+            func.count(),
+            func.sum(record.c.total),
+            func.sum(record.c.posted),
+            func.sum(record.c.excluded),
+            func.sum(record.c.held),
+        )
+        .where(record.c.connection == connection)
+        .group_by(record.c.entity, record.c.state)
+        .order_by(record.c.entity, record.c.state)
+    )
+    if days is not None:
+        statement = statement.where(record.c.day.in_(days))
+    if part is not None:
+        statement = statement.where(_has(part))
+    return {
+        (entity, state): Tally(count, total, posted, excluded, held)
+        for entity, state, count, total, posted, excluded, held in db.execute(statement)
+    }
