@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from rich.console import Console
 
-from benchmarks import calls, latency, loading, throughput
+from benchmarks import calls, latency, loading, subcontracts, throughput
 from benchmarks.report import Report, machine, machine_line, show
 
 SMALL, LARGE = 10_000, 40_000
@@ -24,7 +24,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Speed, cost and size of ml-connector."
     )
-    parser.add_argument("subject", nargs="*", help="calls, loading, throughput, latency; default: all four")
+    parser.add_argument(
+        "subject", nargs="*", help="calls, subcontracts, loading, throughput, latency; default: all"
+    )
     parser.add_argument("--bills", type=int, default=SMALL, help="bills of throughput (default %(default)s)")
     parser.add_argument("--events", type=int, default=8, help="webhooks of latency (default %(default)s)")
     parser.add_argument("--memory", action="store_true", help=f"peak memory at {SMALL:,} and {LARGE:,} bills")
@@ -32,6 +34,7 @@ def main() -> int:
     given = parser.parse_args()
     subjects: dict[str, Callable[[], Report]] = {
         "calls": calls.measure,
+        "subcontracts": subcontracts.measure,
         "loading": loading.measure,
         "throughput": lambda: throughput.measure(given.bills),
         "latency": lambda: latency.measure(given.events),

@@ -5,7 +5,7 @@ import uuid
 from benchmarks import firm
 from benchmarks.ground import Ground, open_ground
 from benchmarks.report import Figure, Report
-from benchmarks.stage import STAGES, run_stage
+from benchmarks.stage import STAGES, run_steps
 from ml_connector.settings import load_connection
 from ml_connector.store.database import open_engine
 
@@ -41,6 +41,6 @@ def everything(ground: Ground) -> int:
     """Read, map and post once; returns the bills posted."""
     engine, connection = open_engine(ground.site.database_url), load_connection(ground.site.home, firm.NAME)
     run_id = uuid.uuid4().hex
-    done = [run_stage(stage, run_id, ground.site.home, connection, engine) for stage in STAGES]
+    done = run_steps(STAGES, run_id, ground.site.home, connection, engine)
     engine.dispose()
     return done[-1].bills

@@ -12,6 +12,7 @@ CONNECTOR = ("sandbox-client", "sandbox-secret", "RT1-sandbox")
 PROJECTS = [101, 102, 103, 104, 105]
 VENDORS = [str(number) for number in range(201, 261)]
 ACCOUNTS = [(str(number), str(5000 + number), f"Job cost {number}") for number in range(1, 41)]
+SUBCONTRACTS = ("80", "5900", "Subcontract costs")
 CODES = [f"{division:02}-3000.{kind}" for division in range(1, 11) for kind in "LMSE"]
 BEGAN = "2026-01-05T08:00:00-08:00"
 START = "2026-01-01"
@@ -32,6 +33,7 @@ def mapping_csv() -> str:
             for n in range(4)
         ]
         rows.append(f"{number},,,,,,,,,direct_cost,{code},{kind},,,,,")
+    rows.append(f"{SUBCONTRACTS[1]},,,,,,,,,commitment,{CODES[2][:-2]},S,,,,,")
     return "\n".join(rows) + "\n"
 
 
@@ -58,7 +60,7 @@ def qbo_lists() -> dict[str, Any]:
                 "Active": True,
                 "MetaData": meta,
             }
-            for id, number, name in ACCOUNTS
+            for id, number, name in [*ACCOUNTS, SUBCONTRACTS]
         ]
         + [
             {
@@ -103,6 +105,44 @@ def procore_lists() -> dict[str, Any]:
             for id in VENDORS
         ],
     }
+
+
+def contracts(count: int) -> dict[str, Any]:
+    """Approved commitments over all projects and the first vendors, each with one line, and open billing periods."""
+    today = datetime.now(UTC).date()
+    first = today.replace(day=1)
+    last = (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+    dates = {"start_date": first.isoformat(), "end_date": last.isoformat(), "due_date": last.isoformat()}
+    return {
+        "commitments": [
+            {
+                "id": 7000 + place,
+                "project_id": PROJECTS[place % 5],
+                "number": f"SC-{7000 + place}",
+                "title": "Subcontract",
+                "status": "Approved",
+                "vendor_id": 70000 + int(VENDORS[place]),
+                "line_items": [
+                    {"id": 9000 + place, "flat_code": CODES[2], "amount": 10_000_000, "description": "Work"}
+                ],
+            }
+            for place in range(count)
+        ],
+        "billing_periods": [
+            {"id": 3300 + project, "project_id": project, "status": "open", **dates} for project in PROJECTS
+        ],
+    }
+
+
+def subcontract_bills(count: int, commitments: int) -> Iterator[dict[str, Any]]:
+    """`count` bills of one line, each on one of the first `commitments` of `contracts`."""
+    chance = Random(count)
+    end = datetime.now(UTC) - timedelta(seconds=2)
+    for number in range(count):
+        place = number % commitments
+        lines = [_line(1, chance.randrange(10_000, 900_000), SUBCONTRACTS[0], PROJECTS[place % 5])]
+        saved = end - SPREAD * (1 - (number + 1) / count)
+        yield _bill(str(20_000 + number), VENDORS[place], lines, saved)
 
 
 def first_bills() -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from ml_connector.store import sheets
 from ml_connector.store.database import open_engine
 from ml_connector.store.vault import Credentials
 
-CHUNK = 500  # bills a load call
+CHUNK = 500  # records a load call
 VERIFIER_TOKEN = "bench-verifier-token"  # noqa: S105 invented
 
 
@@ -37,10 +37,14 @@ class Ground:
 
     def load_bills(self, bills: Iterable[Mapping[str, Any]]) -> int:
         """Put bills into QBO as they are; returns how many."""
+        return self.load("Bill", bills)
+
+    def load(self, entity: str, records: Iterable[Mapping[str, Any]]) -> int:
+        """Put records of a kind into QBO as they are; returns how many."""
         count = 0
-        rows = iter(bills)
+        rows = iter(records)
         while chunk := list(itertools.islice(rows, CHUNK)):
-            self.sandbox.control("qbo", "POST", "load", {"realm": firm.REALM, "Bill": chunk})
+            self.sandbox.control("qbo", "POST", "load", {"realm": firm.REALM, entity: chunk})
             count += len(chunk)
         return count
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 
@@ -55,9 +56,12 @@ def run_stage(stage: str, run_id: str, home: Home, connection: Connection, engin
             calls = dict(procore.calls)
         case _:
             procore = procore_client(home, connection, engine)
-            posted = work.post(engine, connection, run, procore, ["vendors", "direct_costs"])
-            outcomes = posted["direct_costs"].outcomes
-            bills = sum(count for (entity, _), count in outcomes.items() if entity is Entity.BILL)
+            posted = work.post(engine, connection, run, procore, work.KINDS)
+            parts = [posted[kind].outcomes for kind in work.BILLS]
+            outcomes = {key: count for part in parts for key, count in part.items()}
+            bills = sum(
+                count for part in parts for (entity, _), count in part.items() if entity is Entity.BILL
+            )
             calls = dict(procore.calls)
             if any(
                 str(state) not in ("posted", "no-op") for entity, state in outcomes if entity is Entity.BILL
@@ -65,6 +69,13 @@ def run_stage(stage: str, run_id: str, home: Home, connection: Connection, engin
                 raise SystemExit(f"not everything was posted: {outcomes}")
     took = time.perf_counter() - began
     return Measured(bills, took, time.process_time() - cpu, before, peak_megabytes(), calls)
+
+
+def run_steps(
+    stages: Sequence[str], run_id: str, home: Home, connection: Connection, engine: Engine
+) -> list[Measured]:
+    """Run some stages in their order, in this process."""
+    return [run_stage(stage, run_id, home, connection, engine) for stage in stages]
 
 
 def _days(engine: Engine, connection: Connection, stage: str) -> tuple[date, ...]:

@@ -1,9 +1,11 @@
 """What reading and posting may cost in calls, counted from the journals of the sandbox."""
 
+from collections import Counter
 from typing import Any
 
 from ml_connector_tests.reading.desk import raw_bill
 from ml_connector_tests.rig import CODES, COMPANY, Rig, line
+from ml_connector_tests.scenarios.test_subcontracts import BRIGHT, period, sub, subcontract
 
 CUSTOMERS = ["61", "62", "65", "66", "67"]
 PROJECTS = ["101", "102", "105", "106", "107"]
@@ -82,3 +84,35 @@ def test_a_thousand_new_bills_over_five_projects_stay_within_the_budget(rig: Rig
     assert sum(cost["line_items_count"] for cost in posted) == 3000
     assert len(reads) <= 12, reads
     assert len(writes) <= 25, writes
+
+
+def test_requisitions_and_payments_cost_at_most_one_and_a_third_calls_each(rig: Rig) -> None:
+    commitments, bills, payments = 8, 80, 48
+    rig.procore.load(
+        vendors=[{"id": 900, "name": "Bright Electric"}],
+        commitments=[
+            subcontract(f"SC-{number}", number, retainage_percent=None)
+            for number in range(100, 100 + commitments)
+        ],
+        billing_periods=[period()],
+    )
+    entered = [
+        rig.bookkeeper.bill(f"BE-{number}", [sub(100, f"SC-{100 + number % commitments}")], vendor=BRIGHT)
+        for number in range(bills)
+    ]
+    mark = rig.procore.mark()
+    rig.sync()
+    calls = [call for call in rig.procore.calls(mark) if "sync" not in call and "wbs_codes" not in call]
+    assert rig.holds() == []
+    assert len(rig.procore.live("requisitions")) == bills
+    assert len(calls) <= 1.3 * bills, Counter(call.split("?")[0] for call in calls)
+    for number, bill in enumerate(entered[:payments]):
+        rig.bookkeeper.pay(bill, "100.00", number=str(2231 + number))
+    mark = rig.procore.mark()
+    rig.sync()
+    calls = rig.procore.calls(mark)
+    assert len(rig.procore.live("contract_payments")) == payments
+    assert len(calls) <= 1.3 * payments, calls
+    mark = rig.procore.mark()
+    rig.replay_everything()
+    assert rig.procore.calls(mark) == []
