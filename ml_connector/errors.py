@@ -3,6 +3,7 @@
 MlConnectorError
 ├── SetupError            a person must change the installation; the text says what
 ├── BadRecord             one record cannot be understood; it is held, the others go on
+├── DecisionRefused       a person's decision cannot stand; the text says why
 └── VendorError           a call to QBO or Procore did not give what was asked for
     ├── PermanentError    asking again cannot help (4xx, broken promise of the protocol)
     │   └── ReconnectNeeded   the grant is gone; a person must connect the company again
@@ -23,6 +24,10 @@ class SetupError(MlConnectorError):
 
 class BadRecord(MlConnectorError):
     """A record of a vendor that cannot be understood; the message names the field and the value."""
+
+
+class DecisionRefused(MlConnectorError):
+    """What a person decided cannot stand: it was decided before, is outdated, or is not theirs to decide."""
 
 
 class VendorError(MlConnectorError):

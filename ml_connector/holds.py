@@ -1,4 +1,4 @@
-"""Why a record waits: the reason codes, who can fix each, what releases it, and how the day shows it.
+"""Why a record waits: the reason codes, who can fix each, what releases it, what a person may choose, how the day shows it.
 
 A reason is added here and nowhere else; the sentence of a hold is written where the record is at hand.
 """
@@ -40,11 +40,28 @@ class Reason(StrEnum):
     WAITING_FOR_BILL = "WAITING_FOR_BILL"
     UNBALANCED = "UNBALANCED"
     UNREADABLE = "UNREADABLE"
-    UNSUPPORTED = "UNSUPPORTED"
     REFUSED = "REFUSED"
     PERIOD_CLOSED = "PERIOD_CLOSED"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     PERMISSION = "PERMISSION"
+    NEEDS_APPROVAL = "NEEDS_APPROVAL"
+
+
+class Choice(StrEnum):
+    """What a person may decide about a held record; the words are those of `ml-connector decide`."""
+
+    APPROVE = "approve"
+    REJECT = "reject"  # it stays in the queue, with the comment as its reason
+    EXCLUDE = "exclude"  # never sent; its money counts as excluded
+    POST_ANYWAY = "post_anyway"
+    NEXT_OPEN_DAY = "next_open_day"  # posted, dated the first day after the close
+    BRING_IN = "bring_in"
+    KEEP_THEIRS = "keep_theirs"  # what a person changed in Procore stays
+    RESTORE_OURS = "restore_ours"
+
+
+NEEDS_COMMENT = (Choice.REJECT, Choice.EXCLUDE)  # the comment is the reason
+EXCLUDABLE = ("Bill", "VendorCredit")  # entities that can be left out of job cost by a person
 
 
 class Fixer(StrEnum):
@@ -64,6 +81,7 @@ class ReasonFacts:
     release: str
     automatic: bool
     fails_day: bool  # refused or failed by Procore: the partition turns FAILED; else a WARN check
+    choices: tuple[Choice, ...] = (Choice.EXCLUDE,)  # () where only the cause's end, or a replay, releases
 
 
 REASONS: dict[Reason, ReasonFacts] = {
@@ -79,21 +97,38 @@ REASONS: dict[Reason, ReasonFacts] = {
         Fixer.PROJECT_CONTROLS, "the budget code on the project in Procore, or another rule", True, False
     ),
     Reason.VENDOR_AMBIGUOUS: ReasonFacts(
-        Fixer.ACCOUNTING, "one vendor of that name left in Procore, or the right one chosen", True, False
+        Fixer.ACCOUNTING,
+        "one vendor of that name left in Procore, or the right one in vendors.csv",
+        True,
+        False,
     ),
     Reason.VENDOR_INACTIVE: ReasonFacts(
         Fixer.PROJECT_CONTROLS, "the vendor active in Procore, or the bill excluded", True, False
     ),
-    Reason.CURRENCY: ReasonFacts(Fixer.ACCOUNTING, "a policy for foreign currency", False, False),
-    Reason.TAX_POLICY: ReasonFacts(Fixer.ACCOUNTING, "a policy for separate tax", False, False),
+    Reason.CURRENCY: ReasonFacts(
+        Fixer.ACCOUNTING,
+        "the policy foreign_currency and a replay, or the rate put right in QBO",
+        False,
+        False,
+        (Choice.POST_ANYWAY, Choice.EXCLUDE),
+    ),
+    Reason.TAX_POLICY: ReasonFacts(Fixer.ACCOUNTING, "the policy tax, then a replay", False, False),
     Reason.POSSIBLE_DUPLICATE: ReasonFacts(
-        Fixer.ACCOUNTING, "another number in QBO, or the word that it is no duplicate", True, False
+        Fixer.ACCOUNTING,
+        "another number in QBO, or the word that it is no duplicate",
+        True,
+        False,
+        (Choice.POST_ANYWAY, Choice.EXCLUDE),
     ),
     Reason.NOT_A_COST: ReasonFacts(
         Fixer.ACCOUNTING, "another account in QBO, or a rule that names the account", True, False
     ),
     Reason.ENTERED_AFTER_START: ReasonFacts(
-        Fixer.ACCOUNTING, "the choice to bring in or to exclude", False, False
+        Fixer.ACCOUNTING,
+        "the choice to bring in or to exclude",
+        False,
+        False,
+        (Choice.BRING_IN, Choice.EXCLUDE),
     ),
     Reason.COMMITMENT_MISSING: ReasonFacts(
         Fixer.PROJECT_CONTROLS, "a commitment of that vendor approved on the project", True, False
@@ -111,7 +146,10 @@ REASONS: dict[Reason, ReasonFacts] = {
         False,
     ),
     Reason.VENDOR_MISMATCH: ReasonFacts(
-        Fixer.ACCOUNTING, "the contract's vendor on the bill, or another commitment", True, False
+        Fixer.ACCOUNTING,
+        "the contract's vendor on the bill, another commitment, or a row in vendors.csv",
+        True,
+        False,
     ),
     Reason.SOV_AMBIGUOUS: ReasonFacts(
         Fixer.PROJECT_CONTROLS,
@@ -126,43 +164,68 @@ REASONS: dict[Reason, ReasonFacts] = {
         Fixer.PROJECT_CONTROLS, "an open billing period on the project", True, False
     ),
     Reason.LATER_INVOICE_EXISTS: ReasonFacts(
-        Fixer.PROJECT_CONTROLS, "the difference on a new bill, and this one as it was", False, False
+        Fixer.PROJECT_CONTROLS, "the difference on a new bill, and this one as it was", True, False, ()
     ),
     Reason.NOT_YET_APPROVED_IN_PROCORE: ReasonFacts(
         Fixer.PROJECT_CONTROLS, "the invoice approved in Procore", True, False
     ),
     Reason.LOCKED_IN_PROCORE: ReasonFacts(
-        Fixer.PROJECT_CONTROLS, "the record unlocked in Procore, then a replay", False, True
+        Fixer.PROJECT_CONTROLS,
+        "the record unlocked in Procore, then a replay",
+        False,
+        True,
+        (Choice.KEEP_THEIRS,),
     ),
     Reason.CREDIT_ON_COMMITMENT: ReasonFacts(
-        Fixer.PROJECT_CONTROLS, "a rule for the back-charge, or the policy for it", True, False
+        Fixer.PROJECT_CONTROLS, "a rule for it, the policy for back-charges, or its exclusion", True, False
     ),
     Reason.DRIFT: ReasonFacts(
-        Fixer.PROJECT_CONTROLS, "Procore and QBO brought together by a person, then a replay", False, False
+        Fixer.PROJECT_CONTROLS,
+        "Procore and QBO brought together by a person, then a replay",
+        False,
+        False,
+        (Choice.KEEP_THEIRS, Choice.RESTORE_OURS),
     ),
     Reason.WAITING_FOR_BILL: ReasonFacts(
-        Fixer.NOBODY, "the bill that it pays, once that is posted", True, False
+        Fixer.NOBODY, "the bill that it pays, once that is posted", True, False, ()
     ),
     Reason.RETAINAGE_POLICY: ReasonFacts(Fixer.ACCOUNTING, "a policy for retainage", False, False),
     Reason.UNBALANCED: ReasonFacts(Fixer.ACCOUNTING, "a corrected record in QBO", True, False),
     Reason.UNREADABLE: ReasonFacts(Fixer.ADMINISTRATOR, "a corrected record in QBO", True, False),
-    Reason.UNSUPPORTED: ReasonFacts(
-        Fixer.ACCOUNTING, "an entry by hand in Procore, or a version that posts this kind", False, False
-    ),
     Reason.REFUSED: ReasonFacts(
         Fixer.ACCOUNTING, "a corrected record in QBO, or a replay once Procore would take it", True, True
     ),
     Reason.PERIOD_CLOSED: ReasonFacts(
         Fixer.PROJECT_CONTROLS,
-        "an earlier books_closed_to and a replay, or another date in QBO",
+        "the choice of its date in Procore, another date in QBO, or an earlier books_closed_to and a replay",
         False,
         False,
+        (Choice.POST_ANYWAY, Choice.NEXT_OPEN_DAY, Choice.EXCLUDE),
     ),
-    Reason.OUTCOME_UNKNOWN: ReasonFacts(Fixer.NOBODY, "a look-up after the settle time", True, True),
+    Reason.OUTCOME_UNKNOWN: ReasonFacts(Fixer.NOBODY, "a look-up after the settle time", True, True, ()),
     Reason.PERMISSION: ReasonFacts(
         Fixer.ADMINISTRATOR, "the missing permission given back in Procore, then a replay", True, True
     ),
+    Reason.NEEDS_APPROVAL: ReasonFacts(
+        Fixer.PROJECT_CONTROLS,
+        "the word of a person who may approve it",
+        False,
+        False,
+        (Choice.APPROVE, Choice.REJECT, Choice.EXCLUDE),
+    ),
 }
+
+
+def choices_of(reason: Reason, *, entity: str, about: str) -> tuple[Choice, ...]:
+    """What may be decided about a hold of `reason` on a record of `entity`.
+
+    Any held bill or credit can be excluded; the other choices are there where the hold says what they are about.
+    """
+    return tuple(
+        choice
+        for choice in REASONS[reason].choices
+        if (entity in EXCLUDABLE if choice is Choice.EXCLUDE else about)
+    )
 
 
 @dataclass(frozen=True)
@@ -171,6 +234,8 @@ class Hold:
 
     `sentence` is for a bookkeeper: which record and line, what is wrong, what to do. `cause` groups holds
     that one fix would free ("PROJECT_NOT_LINKED customer 61"). `amount` is the money of the lines concerned.
+    `about` is what a decision on it would hold for besides the version: the bill it may be a duplicate of, the close
+    of the books, a digest of what would be sent; "" when there is nothing to choose but to exclude the record.
     """
 
     reason: Reason
@@ -178,3 +243,19 @@ class Hold:
     cause: str
     amount: Decimal
     line: int | None = None
+    about: str = ""
+
+
+# Holds that a change in Procore ends, which only a look at Procore can find.
+WAITS_FOR_LISTS = (Reason.CODE_MISSING, Reason.PROJECT_CLOSED, Reason.PERMISSION)
+WAITS_FOR_COMMITMENT = (
+    Reason.COMMITMENT_MISSING,
+    Reason.COMMITMENT_AMBIGUOUS,
+    Reason.COMMITMENT_NOT_APPROVED,
+    Reason.VENDOR_MISMATCH,
+    Reason.SOV_AMBIGUOUS,
+    Reason.OVERBILLED,
+    Reason.NO_OPEN_PERIOD,
+    Reason.NOT_YET_APPROVED_IN_PROCORE,
+)
+WAITS_FOR_DIRECTORY = (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_INACTIVE)

@@ -6,6 +6,7 @@ Nothing here knows QBO or Procore; both sides count in units of 0.01.
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from fractions import Fraction
+from math import floor
 
 from ml_connector.errors import BadRecord
 
@@ -61,9 +62,8 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
 def split(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
     """`amount` shared by `weights` to the cent; the parts add up to `amount` exactly.
 
-    Largest remainder: every part is cut to whole cents, then the cents left over go one by one to the part
-    that lost most, of equal ones to the largest weight, then to the first. Raises ValueError for an amount
-    that is not in whole cents, and for weights of which one is negative or none is positive.
+    Largest remainder as `in_cents`. Raises ValueError for an amount that is not in whole cents, and for weights of which
+    one is negative or none is positive.
     """
     cents = Fraction(abs(amount)) / Fraction(CENT)
     if cents.denominator != 1:
@@ -72,10 +72,24 @@ def split(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
         raise ValueError("a split needs weights that are not negative and not all zero")
     # Fractions, because a third as Decimal is rounded, and then equal remainders no longer look equal.
     whole = sum(map(Fraction, weights), Fraction(0))
-    exact = [cents * Fraction(weight) / whole for weight in weights]
-    parts = [int(share) for share in exact]
-    order = sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], -weights[i], i))
-    for i in order[: int(cents) - sum(parts)]:
+    parts = in_cents([Fraction(abs(amount)) * Fraction(weight) / whole for weight in weights], abs(amount))
+    return parts if amount >= 0 else [-part for part in parts]
+
+
+def in_cents(exact: Sequence[Fraction], whole: Decimal) -> list[Decimal]:
+    """`exact` in whole cents that add up to `whole`, by largest remainder.
+
+    Every amount is cut to the cent below, then the cents left over go one by one to the amount that lost most, of equal
+    ones to the largest, then to the first. Raises ValueError when `whole` is not in whole cents, or further from the sum
+    of `exact` than a cent an amount.
+    """
+    cents = [Fraction(amount) / Fraction(CENT) for amount in exact]
+    parts = [floor(amount) for amount in cents]
+    left = Fraction(whole) / Fraction(CENT) - sum(parts)
+    if left.denominator != 1 or abs(Fraction(whole) / Fraction(CENT) - sum(cents)) > len(parts):
+        raise ValueError(f"{len(parts)} amounts cannot be rounded to {whole}")
+    each, over = divmod(int(left), len(parts)) if parts else (0, 0)
+    order = sorted(range(len(parts)), key=lambda i: (parts[i] - cents[i], -cents[i], i))
+    for i in order[:over]:
         parts[i] += 1
-    sign = -1 if amount < 0 else 1
-    return [sign * part * CENT for part in parts]
+    return [(part + each) * CENT for part in parts]

@@ -7,18 +7,31 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from ml_connector.errors import SetupError
 
 HOME_VARIABLE = "ML_CONNECTOR_HOME"
 DATABASE_VARIABLE = "ML_CONNECTOR_DATABASE_URL"
 DAGSTER_DATABASE_VARIABLE = "ML_CONNECTOR_DAGSTER_URL"
+KEYS_VARIABLE = "ML_CONNECTOR_KEYS"  # the key ring itself; one of the three at most
+KEYS_FILE_VARIABLE = "ML_CONNECTOR_KEYS_FILE"
+KEYS_COMMAND_VARIABLE = "ML_CONNECTOR_KEYS_COMMAND"
 
 
 def _not_reserved(name: str) -> str:
@@ -42,6 +55,9 @@ def _known_zone(name: str) -> str:
     return name
 
 
+RateId = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,6 +69,9 @@ class QboSettings(_Frozen):
     home_currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     api_url: str = "https://quickbooks.api.intuit.com"
     token_url: str = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"  # noqa: S105 an address
+    authorize_url: str = "https://appcenter.intuit.com/connect/oauth2"
+    redirect_url: str = "http://localhost:8766/callback"  # as it stands in the app's settings at Intuit
+    callback_port: int | None = Field(default=None, ge=1, le=65535)  # behind a proxy that has `redirect_url`
     app_url: str = "https://qbo.intuit.com/app"
 
 
@@ -88,8 +107,37 @@ class Policies(_Frozen):
     stored_materials: Literal["work", "stored"] = "work"  # lines whose text says "stored"
     commitment_missing: Literal["hold", "direct_cost"] = "hold"
     commitment_expected: Literal["warn", "hold", "post"] = "warn"  # a direct cost beside an open commitment
-    gone_requisition: Literal["hold", "draft"] = "hold"  # its bill was voided, deleted or moved away
+    gone_requisition: Literal["hold", "draft", "delete"] = (
+        "hold"  # its bill was voided, deleted or moved away
+    )
+    gone_direct_cost: Literal["draft", "delete"] = "draft"  # likewise
+    requisition_status: Literal["approved", "under_review"] = "approved"
+    tax: Literal["hold", "spread", "own_code", "exclude"] = (
+        "hold"  # what stands beside the lines and is a cost
+    )
+    recoverable_tax: tuple[RateId, ...] = ()  # QBO ids of tax rates that the firm gets back: never a cost
+    tax_cost_code: str = ""  # with `own_code`
+    tax_cost_type: str = ""
+    foreign_currency: Literal["hold", "home_amount"] = "hold"
+    vendor_inactive: Literal["leave", "follow"] = "leave"  # a vendor made inactive in QBO, in Procore
     books_closed_to: date | None = None  # changes dated up to here that are first seen from now on are held
+    approval: Literal["off", "all", "above"] = (
+        "off"  # which bills a person must approve before they are posted
+    )
+    approval_above: Decimal | None = Field(default=None, ge=0, max_digits=18, decimal_places=2)
+    approval_two_persons: bool = False  # who published the mapping may not approve by it
+
+    @model_validator(mode="after")
+    def _tax_has_a_code(self) -> "Policies":
+        if self.tax == "own_code" and not (self.tax_cost_code and self.tax_cost_type):
+            raise ValueError("tax: own_code needs tax_cost_code and tax_cost_type")
+        return self
+
+    @model_validator(mode="after")
+    def _approval_has_its_limit(self) -> "Policies":
+        if self.approval == "above" and self.approval_above is None:
+            raise ValueError("approval: above needs approval_above, an amount")
+        return self
 
 
 class Timing(_Frozen):

@@ -344,9 +344,11 @@ class Rig:
             content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
         path.write_text(yaml.safe_dump(content))
 
-    def publish(self, *, mapping: str | None = None, projects: str | None = None) -> None:
+    def publish(
+        self, *, mapping: str | None = None, projects: str | None = None, vendors: str | None = None
+    ) -> None:
         """Publish sheets, as the operator does."""
-        for sheet, content in (("mapping", mapping), ("projects", projects)):
+        for sheet, content in (("mapping", mapping), ("projects", projects), ("vendors", vendors)):
             if content is not None:
                 publish(self.engine, self.connection, sheet, content.encode(), by="tester")
 

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_connector.errors import BadRecord
-from ml_connector.money import CENT, LARGEST, ZERO, parse_amount, parse_number, split, to_cents, total
+from ml_connector.money import (
+    CENT,
+    LARGEST,
+    ZERO,
+    in_cents,
+    parse_amount,
+    parse_number,
+    split,
+    to_cents,
+    total,
+)
 
 amounts = st.decimals(min_value=-LARGEST, max_value=LARGEST, places=2)
 weights = st.lists(st.decimals(min_value=0, max_value=10**6, places=4), min_size=1, max_size=12).filter(any)
@@ -124,3 +134,23 @@ def test_of_equal_remainders_the_largest_share_gets_the_cent() -> None:
 def test_a_split_without_sense_is_refused(amount: str, shares: list[str]) -> None:
     with pytest.raises(ValueError, match="split"):
         split(Decimal(amount), [Decimal(share) for share in shares])
+
+
+@given(
+    st.lists(st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=10**4), min_size=1, max_size=8)
+)
+def test_I1_amounts_in_cents_add_up_to_the_rounded_whole(exact: list[Fraction]) -> None:
+    added = sum(exact, Fraction(0))
+    whole = to_cents(Decimal(added.numerator) / Decimal(added.denominator))
+    parts = in_cents(exact, whole)
+    assert total(parts) == whole
+    for part, amount in zip(parts, exact, strict=True):
+        assert part.as_tuple().exponent == -2
+        assert abs(Fraction(part) - amount) <= Fraction(CENT)
+
+
+def test_a_whole_that_cents_cannot_come_to_is_refused() -> None:
+    assert in_cents([Fraction(1), Fraction(2)], Decimal("3.02")) == [Decimal("1.01"), Decimal("2.01")]
+    for whole in (Decimal("3.03"), Decimal("3.005")):
+        with pytest.raises(ValueError, match="cannot be rounded"):
+            in_cents([Fraction(1), Fraction(2)], whole)

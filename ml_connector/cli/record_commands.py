@@ -44,6 +44,8 @@ def holds(name: Name, as_json: AsJson = False) -> None:
                     "total": entry.total,
                     "amount": entry.amount,
                     "sentence": entry.sentence,
+                    "version": entry.version,
+                    "choices": entry.choices,
                 }
                 for entry in entries
             ],
@@ -63,6 +65,9 @@ def holds(name: Name, as_json: AsJson = False) -> None:
                 f"{group['reason']}: {counted(group['records'], 'record')}, {group['amount']:,} held. "
                 f"For {group['who']}; freed by {group['release']}."
             )
+            choices = dict.fromkeys(choice for hold in group["holds"] for choice in hold["choices"])
+            if choices:
+                title += f" To decide: {', '.join(choices)}."
             console.print(table(title, ["record", "date", "amount", "what to do"], rows, numbers=["amount"]))
 
     show(document, as_json=as_json, human=human)

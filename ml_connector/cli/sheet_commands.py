@@ -1,15 +1,14 @@
-"""`mapping` and `projects`: check, publish and explain the customer's sheets."""
+"""`mapping`, `projects` and `vendors`: check, preview, publish, apply and explain the customer's sheets."""
 
-import getpass
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 from rich.console import Console
 
-from ml_connector.cli import record_names
+from ml_connector.cli import record_names, rule_changes
 from ml_connector.cli.output import AsJson, counted, plain, show, table
+from ml_connector.cli.person import system_account
 from ml_connector.cli.record_commands import Name
 from ml_connector.cli.record_names import RecordName
 from ml_connector.cli.site import open_site
@@ -20,15 +19,16 @@ from ml_connector.mapping.models import RuleBook
 from ml_connector.mapping.sheets import warnings
 from ml_connector.mapping.table import SheetRefused
 from ml_connector.mapping.windows import load_reference
-from ml_connector.qbo.models import Entity, parse_bill
+from ml_connector.qbo.models import Entity, Line, parse_bill
 from ml_connector.settings import home_from, load_connection
 from ml_connector.store import landing, records, sheets
-
-DAYS_SHOWN = 10
 
 mapping = typer.Typer(help="The table that maps bill lines to cost codes.", no_args_is_help=True)
 projects = typer.Typer(
     help="The table that links QuickBooks customers to Procore projects.", no_args_is_help=True
+)
+vendors = typer.Typer(
+    help="The table that links QuickBooks vendors to Procore vendors of other names.", no_args_is_help=True
 )
 
 
@@ -67,7 +67,7 @@ def _publish(sheet: str, name: str, as_json: bool) -> None:
         connection = load_connection(site.home, name)
         content = publishing.read_sheet(site.home, connection, sheet)
         with site.engine() as engine:
-            done = publishing.publish(engine, connection, sheet, content, by=getpass.getuser())
+            done = publishing.publish(engine, connection, sheet, content, by=system_account())
     document = {"sheet": sheet, "version": done.version, "new": done.is_new, "days_to_do": done.woken}
 
     def human(console: Console) -> None:
@@ -75,17 +75,17 @@ def _publish(sheet: str, name: str, as_json: bool) -> None:
             console.print(f"{sheet} is as published: it stays version {done.version}, nothing changed.")
             return
         console.print(f"{sheet} version {done.version} is published.")
+        if sheet == sheets.MAPPING and done.version > 1:
+            console.print(
+                "It holds for what is new or waits. What it would change in what is posted: "
+                f"`ml-connector mapping preview {name}`"
+            )
         if done.woken:
             console.print(
-                f"Held records of {counted(len(done.woken), 'day')} are tried again: {_listed(done.woken)}"
+                f"Held records of {counted(len(done.woken), 'day')} are tried again: {rule_changes.days_listed(done.woken)}"
             )
 
     show(document, as_json=as_json, human=human)
-
-
-def _listed(days: Sequence[date]) -> str:
-    shown = ", ".join(map(str, days[:DAYS_SHOWN]))
-    return f"{shown} and {len(days) - DAYS_SHOWN} more" if len(days) > DAYS_SHOWN else shown
 
 
 @mapping.command("check")
@@ -100,6 +100,10 @@ def publish_mapping(name: Name, as_json: AsJson = False) -> None:
     _publish(sheets.MAPPING, name, as_json)
 
 
+mapping.command("preview")(rule_changes.preview)
+mapping.command("apply")(rule_changes.apply)
+
+
 @projects.command("check")
 def check_projects(name: Name, as_json: AsJson = False) -> None:
     """List every error of projects.csv with its row."""
@@ -112,9 +116,21 @@ def publish_projects(name: Name, as_json: AsJson = False) -> None:
     _publish(sheets.PROJECTS, name, as_json)
 
 
+@vendors.command("check")
+def check_vendors(name: Name, as_json: AsJson = False) -> None:
+    """List every error of vendors.csv with its row."""
+    _check(sheets.VENDORS, name, as_json)
+
+
+@vendors.command("publish")
+def publish_vendors(name: Name, as_json: AsJson = False) -> None:
+    """Make vendors.csv the newest version; held bills that it frees are posted by the next run."""
+    _publish(sheets.VENDORS, name, as_json)
+
+
 @mapping.command("explain")
 def explain(name: Name, record: RecordName, as_json: AsJson = False) -> None:
-    """Say for every line of a bill which rule took it, and why the ones above did not."""
+    """Say for every line of a bill which rule of its mapping version took it, and why the ones above did not."""
     with open_site() as site:
         connection = load_connection(site.home, name)
         with site.engine() as engine, engine.connect() as db:
@@ -124,22 +140,28 @@ def explain(name: Name, record: RecordName, as_json: AsJson = False) -> None:
                     f"{named.name} is no bill: only bills and vendor credits are mapped line by line"
                 )
             version = landing.newest(db, name, named.entity, [named.qbo_id])[named.qbo_id]
-            rules = publishing.newest_rules(db, name)
-            if rules is None:
+            newest = publishing.newest_rules(db, name)
+            if newest is None:
                 raise SetupError(f"nothing is published yet: `ml-connector mapping publish {name}`")
+            row = records.known(db, name, named.entity, [named.qbo_id])[named.qbo_id]
+            used = row.mapping_version or newest.version
+            rules = newest if used == newest.version else publishing.rules_of(db, name, used)
             bill = parse_bill(version.raw, named.entity)
             reference = load_reference(db, connection)
             decided = records.lines_of(db, name, named.entity, [named.qbo_id])[named.qbo_id]
+
+    def rows_of(line: Line, book: RuleBook) -> list[dict[str, Any]]:
+        candidates = explain_line(line, bill, rules=book, reference=reference)
+        return [{"row": one.row, "took": one.took, "why": one.why} for one in candidates]
+
     lines: list[dict[str, Any]] = [
         {
             "line": line.number,
             "amount": line.amount,
             "description": line.description[:80],
             "now": [_decision(part) for part in decided if part.line == line.number],
-            "rules": [
-                {"row": candidate.row, "took": candidate.took, "why": candidate.why}
-                for candidate in explain_line(line, bill, rules=rules, reference=reference)
-            ],
+            "rules": rows_of(line, rules),
+            "newest_row": next((row["row"] for row in rows_of(line, newest) if row["took"]), None),
         }
         for line in bill.lines
     ]
@@ -149,8 +171,12 @@ def explain(name: Name, record: RecordName, as_json: AsJson = False) -> None:
         console.print(f"by mapping version {rules.version}:")
         for entry in lines:
             _print_line(console, entry)
+            if newest is not rules and entry["rules"]:
+                taker = f"row {entry['newest_row']} takes it" if entry["newest_row"] else "no row takes it"
+                console.print(f"  By version {newest.version}, published since: {taker}.")
 
-    show({"record": named.name, "version": rules.version, "lines": lines}, as_json=as_json, human=human)
+    document = {"record": named.name, "version": rules.version, "newest": newest.version, "lines": lines}
+    show(document, as_json=as_json, human=human)
 
 
 def _decision(part: records.MappedLine) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`sync`: read, map and post days now, through Dagster, so that the run stands in the history like any other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from ml_connector.cli.output import AsJson, counted, plain, show, table
 from ml_connector.cli.site import Site, dagster_instance, open_site, prepare
 from ml_connector.errors import SetupError
+from ml_connector.orchestration import names
 from ml_connector.settings import Connection, load_connection, load_connections
 from ml_connector.store import landing, overview
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
 DAYS_A_RUN = 7
+EMPTY: Mapping[str, str] = {}
 # The run's history keeps every event; a person who waits for a command is told the outcome.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -70,8 +72,9 @@ def sync(
         if dry_run:
             _foresee(site, connection, days, as_json=as_json)
             return
+        job = names.sync_job(name)
         runs = [
-            _run(site, connection, days[start : start + DAYS_A_RUN])
+            run_job(site, connection, job, days[start : start + DAYS_A_RUN])
             for start in range(0, len(days), DAYS_A_RUN)
         ]
         with site.engine() as engine, engine.connect() as db:
@@ -162,17 +165,27 @@ def _days(
     return [begin + timedelta(days=offset) for offset in range((end - begin).days + 1)]
 
 
-def _run(site: Site, connection: Connection, days: Sequence[date]) -> dict[str, Any]:
-    from ml_connector.orchestration import names
+def run_job(
+    site: Site,
+    connection: Connection,
+    job_name: str,
+    days: Sequence[date],
+    *,
+    tags: Mapping[str, str] = EMPTY,
+) -> dict[str, Any]:
+    """Run a job of the connection for `days`, which follow each other, in this process: a person's run.
+
+    Returns its id, days and status, and its problem in words, "" when there is none.
+    """
     from ml_connector.orchestration.build import build_definitions
 
     span = [day.isoformat() for day in days]
-    tags = {names.CONNECTION_TAG: connection.name, names.DAYS_TAG: names.days_tag(span)}
+    tags = {**tags, names.CONNECTION_TAG: connection.name, names.DAYS_TAG: names.days_tag(span)}
     if len(span) > 1:
         tags |= {names.RANGE_START_TAG: span[0], names.RANGE_END_TAG: span[-1]}
     with dagster_instance() as instance:
         definitions = build_definitions(site.home, load_connections(site.home))
-        job = definitions.resolve_job_def(names.sync_job(connection.name))
+        job = definitions.resolve_job_def(job_name)
         result = job.execute_in_process(
             instance=instance,
             partition_key=span[0] if len(span) == 1 else None,

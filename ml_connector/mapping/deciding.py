@@ -1,7 +1,7 @@
 """The decision on one version of a record: planned, held, excluded or without effect, with its lines and its money."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,7 +10,10 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import Row
 
 from ml_connector.errors import BadRecord
-from ml_connector.holds import Hold, Reason
+from ml_connector.holds import Choice, Hold, Reason
+from ml_connector.mapping.approval import approval_hold, digest_of, needs_approval
+from ml_connector.mapping.costs import home_total, rate_of
+from ml_connector.mapping.decided import is_no_duplicate, last_of
 from ml_connector.mapping.models import (
     Committed,
     Excluded,
@@ -25,6 +28,7 @@ from ml_connector.mapping.models import (
     RuleBook,
 )
 from ml_connector.mapping.payment_holds import payment_hold
+from ml_connector.mapping.posted_rates import at_rate_of, differ_in_rate_alone, posted_bill
 from ml_connector.mapping.resolve import map_bill
 from ml_connector.mapping.wording import bill_words
 from ml_connector.money import ZERO, parse_amount, total
@@ -40,9 +44,11 @@ from ml_connector.qbo.models import (
     updated_at,
 )
 from ml_connector.settings import Connection
-from ml_connector.store import landing, ledger
+from ml_connector.store import landing, ledger, records
+from ml_connector.store.decisions import Made
 from ml_connector.store.records import Decision, MappedLine, State
 
+EXCLUDED_BY_DECISION = "EXCLUDED_BY_DECISION"
 NOT_PUBLISHED = "mapping.csv was never published: run `ml-connector mapping publish`"
 
 
@@ -66,10 +72,17 @@ class Deciding:
     live: Mapping[str, Decimal]  # of records that Procore has, or may have, something of
     before: Mapping[str, Row[Any]]
     twins: dict[tuple[str, str], list[landing.Twin]]
+    made: Mapping[str, Sequence[Made]]  # what people decided, and still holds
     db: Database
 
     def decide(self, version: landing.Version) -> Decision:
-        """The decision on one version; what cannot be read is held."""
+        """The decision on one version; what cannot be read is held, and what a person excluded is excluded."""
+        decision = self._decide(version)
+        if any(made.choice is Choice.EXCLUDE for made in self.made.get(version.qbo_id, ())):
+            return self._left_out(decision)
+        return decision
+
+    def _decide(self, version: landing.Version) -> Decision:
         entity = Entity(version.entity)
         if version.tombstone:
             return self._deleted(version)
@@ -82,6 +95,24 @@ class Deciding:
             return self._bill(version, parse_bill(version.raw, entity))
         except BadRecord as error:
             return self._unreadable(version, error)
+
+    def _left_out(self, decision: Decision) -> Decision:
+        """The whole record as excluded; posting first takes away what a refused attempt may have left in Procore."""
+        is_readable = all(hold.reason is not Reason.UNREADABLE for hold in decision.holds)
+        cleans = is_readable and decision.qbo_id in self.live
+        return replace(
+            decision,
+            state=State.PLANNED if cleans else State.EXCLUDED,
+            posted=ZERO,
+            excluded=decision.total,
+            held=ZERO,
+            holds=(),
+            lines=(MappedLine(0, "excluded", decision.total, reason=EXCLUDED_BY_DECISION),),
+        )
+
+    def _said(self, version: landing.Version, reason: Reason, about: str) -> Made | None:
+        """What a person decided about such a hold on this version."""
+        return last_of(self.made.get(version.qbo_id, ()), reason, about)
 
     def _deleted(self, version: landing.Version) -> Decision:
         row = self.before.get(version.qbo_id)  # a tombstone does not say what it ends
@@ -116,9 +147,9 @@ class Deciding:
         )
 
     def _unreadable(self, version: landing.Version, error: BadRecord) -> Decision:
-        raw = version.raw
+        raw, sign = version.raw, -1 if version.entity == Entity.VENDOR_CREDIT else 1
         try:
-            amount = parse_amount(raw.get("TotalAmt"), field="TotalAmt")
+            amount = sign * parse_amount(raw.get("TotalAmt"), field="TotalAmt") + ZERO
         except BadRecord:
             amount = ZERO
         number = str(raw.get("DocNumber") or "without number")[:40]
@@ -130,13 +161,13 @@ class Deciding:
         return self._decision(version, State.HELD, document=number, amount=amount, held=amount, holds=(hold,))
 
     def _bill(self, version: landing.Version, bill: Bill) -> Decision:
-        sign = -1 if bill.entity is Entity.VENDOR_CREDIT else 1
-        if bill.txn_date < self.connection.start_date:
-            return self._before_start(version, bill, sign * bill.total)
+        if bill.not_yet:
+            return self._not_yet(version, bill)
+        if bill.txn_date < self.connection.start_date and not self._is_brought_in(version):
+            return self._before_start(version, bill, self._amount(bill))
         if self.books.rules is None:
-            mapped = MappedBill(
-                (), (self._hold(Reason.UNMAPPED, NOT_PUBLISHED, "UNMAPPED nothing published", bill),), ()
-            )
+            hold = self._hold(Reason.UNMAPPED, NOT_PUBLISHED, "UNMAPPED nothing published", bill)
+            mapped = MappedBill(self._amount(bill), (), (hold,), ())
         else:
             mapped = map_bill(
                 bill,
@@ -146,11 +177,51 @@ class Deciding:
                 catalog=self.books.catalog,
                 policies=self.connection.policies,
             )
-        holds = [*mapped.holds, *self._duplicate(version, bill)]
-        return self._settle(version, bill, mapped, holds, sign * bill.total)
+        holds = [*mapped.holds, *self._duplicate(version, bill), *self._rate(version, bill)]
+        return self._settle(version, bill, mapped, holds, mapped.total)
 
-    def _hold(self, reason: Reason, sentence: str, cause: str, bill: Bill) -> Hold:
-        return Hold(reason, f"{bill_words(bill)}: {sentence}", cause, bill.total)
+    def _amount(self, bill: Bill) -> Decimal:
+        """What the bill adds to job cost: below zero for a credit, in the currency of the books where it is converted."""
+        rate = rate_of(bill, self.connection.policies, self.books.reference.home_currency)
+        return bill.sign * home_total(bill, rate) + ZERO
+
+    def _not_yet(self, version: landing.Version, bill: Bill) -> Decision:
+        """What QBO shows before it is a transaction counts as excluded; what was posted keeps its cost meanwhile (S21)."""
+        live, amount = self.live.get(version.qbo_id, ZERO), self._amount(bill)
+        if not live:
+            return self._excluded(version, bill, amount, reason=bill.not_yet)
+        sentence = (
+            f"it waits for approval in QBO, and Procore keeps {live:.2f} of it until then. "
+            "Approve or delete it in QBO, and it follows by itself."
+        )
+        hold = self._hold(Reason.NEEDS_APPROVAL, sentence, f"{Reason.NEEDS_APPROVAL} in QBO", bill)
+        return self._settle(version, bill, MappedBill(amount, (), (hold,), ()), [hold], amount)
+
+    def _rate(self, version: landing.Version, bill: Bill) -> list[Hold]:
+        """The hold of a posted bill of which nothing but the rate was changed (S17)."""
+        rate = rate_of(bill, self.connection.policies, self.books.reference.home_currency)
+        if rate is None or version.qbo_id not in self.live:
+            return []
+        posted = posted_bill(self.db, self.connection.name, bill)
+        said = self._said(version, Reason.CURRENCY, str(rate))
+        if posted is None or said is not None or not differ_in_rate_alone(posted, bill):
+            return []
+        before = self._amount(at_rate_of(posted, bill))
+        sentence = (
+            f"its rate was changed from {posted.exchange_rate} to {rate}, which would move the posted cost from "
+            f"{before:.2f} to {self._amount(bill):.2f}. Put the rate back in QBO, or decide to post it at the new one."
+        )
+        cause = f"{Reason.CURRENCY} rate of {bill.entity} {bill.id}"
+        return [self._hold(Reason.CURRENCY, sentence, cause, bill, about=str(rate))]
+
+    def _hold(self, reason: Reason, sentence: str, cause: str, bill: Bill, *, about: str = "") -> Hold:
+        return Hold(reason, f"{bill_words(bill)}: {sentence}", cause, self._amount(bill), about=about)
+
+    def _is_brought_in(self, version: landing.Version) -> bool:
+        """Whether a person brought in a bill from before the start; once Procore counts it, it follows its edits."""
+        start = self.connection.start_date.isoformat()
+        said = self._said(version, Reason.ENTERED_AFTER_START, start)
+        return said is not None or self.live.get(version.qbo_id, ZERO) != ZERO
 
     def _before_start(self, version: landing.Version, bill: Bill, amount: Decimal) -> Decision:
         late = (
@@ -159,22 +230,15 @@ class Deciding:
             and bill.created >= self.books.went_live.replace(microsecond=0)  # QBO stamps whole seconds
         )
         if not late:
-            line = MappedLine(0, "excluded", amount, reason="BEFORE_START")
-            return self._decision(
-                version,
-                State.EXCLUDED,
-                document=bill.number,
-                vendor_name=bill.vendor.name,
-                txn_date=bill.txn_date,
-                amount=amount,
-                excluded=amount,
-                lines=(line,),
-            )
+            return self._excluded(version, bill, amount, reason="BEFORE_START")
         sentence = (
             f"it is dated {bill.txn_date}, before the start {self.connection.start_date}, but was entered after go-live. "
             "Decide whether to bring it in or to exclude it."
         )
-        hold = self._hold(Reason.ENTERED_AFTER_START, sentence, "ENTERED_AFTER_START", bill)
+        start = self.connection.start_date.isoformat()
+        hold = self._hold(
+            Reason.ENTERED_AFTER_START, sentence, str(Reason.ENTERED_AFTER_START), bill, about=start
+        )
         return self._decision(
             version,
             State.HELD,
@@ -184,6 +248,18 @@ class Deciding:
             amount=amount,
             held=amount,
             holds=(hold,),
+        )
+
+    def _excluded(self, version: landing.Version, bill: Bill, amount: Decimal, *, reason: str) -> Decision:
+        return self._decision(
+            version,
+            State.EXCLUDED,
+            document=bill.number,
+            vendor_name=bill.vendor.name,
+            txn_date=bill.txn_date,
+            amount=amount,
+            excluded=amount,
+            lines=(MappedLine(0, "excluded", amount, reason=reason),),
         )
 
     def _duplicate(self, version: landing.Version, bill: Bill) -> list[Hold]:
@@ -198,14 +274,23 @@ class Deciding:
         first = [
             twin for twin in twins if twin.qbo_id in taken or _entered(twin.qbo_id) < _entered(version.qbo_id)
         ]
+        first = [twin for twin in first if not self._are_two(version, twin.qbo_id)]
         if not first:
             return []
         other = min(first, key=lambda twin: _entered(twin.qbo_id))
+        kind = "bill" if bill.entity is Entity.BILL else "credit"
         sentence = (
-            f"the same vendor has another bill with this number, dated {other.txn_date} over {other.total} "
+            f"the same vendor has another {kind} with this number, dated {other.txn_date} over {other.total} "
             f"(QBO id {other.qbo_id}). Correct the number in QBO, delete one, or decide that it is no duplicate."
         )
-        return [self._hold(Reason.POSSIBLE_DUPLICATE, sentence, duplicate_of(other.qbo_id), bill)]
+        cause = duplicate_of(other.qbo_id)
+        return [self._hold(Reason.POSSIBLE_DUPLICATE, sentence, cause, bill, about=other.qbo_id)]
+
+    def _are_two(self, version: landing.Version, other: str) -> bool:
+        """Whether a person said, about the one or the other, that the two records are no duplicates."""
+        pairs = ((version.qbo_id, other), (other, version.qbo_id))
+        said = [made for made in self.made.get(version.qbo_id, ()) if is_no_duplicate([made])]
+        return any((made.qbo_id, made.about) in pairs for made in said)
 
     def _settle(
         self, version: landing.Version, bill: Bill, mapped: MappedBill, holds: list[Hold], amount: Decimal
@@ -217,6 +302,9 @@ class Deciding:
         good = [part for part in parts if isinstance(part, Posted | Retained)]
         send_good = self.connection.policies.bad_line == "send_good_lines" and good and not holds
         waits = bool(holds) or (bool(line_holds) and not send_good)
+        if good and not waits:
+            holds = self._approval(version, bill, [_line(part, waits=False) for part in parts], amount)
+            waits = bool(holds)
         live = self.live.get(version.qbo_id, ZERO)
         if waits:
             state, posted, held = State.HELD, live, amount - excluded - live
@@ -236,7 +324,38 @@ class Deciding:
             held=held,
             holds=(*holds, *line_holds),
             lines=(*(_line(part, waits=waits) for part in parts), *texts),
+            told=mapped.told,
         )
+
+    def _approval(
+        self, version: landing.Version, bill: Bill, lines: Sequence[MappedLine], amount: Decimal
+    ) -> list[Hold]:
+        """The hold of a bill that a person must approve, until one has approved just this, or Procore holds it."""
+        policies = self.connection.policies
+        if not needs_approval(policies, amount):
+            return []
+        digest = digest_of(bill, lines)
+        said = self._said(version, Reason.NEEDS_APPROVAL, digest)
+        if said is not None and said.choice is Choice.APPROVE:
+            return []
+        if said is None and digest == self._digest_in_procore(version):
+            return []
+        return [approval_hold(bill, lines, policies, said, digest=digest)]
+
+    def _digest_in_procore(self, version: landing.Version) -> str | None:
+        """What Procore holds of the bill as an approval sees it; None when that is not known to the last line."""
+        row = self.before.get(version.qbo_id)
+        if row is None or not row.settled or version.qbo_id not in self.live:
+            return None
+        name, entity = self.connection.name, Entity(version.entity)
+        then = landing.by_number(self.db, name, [row.landing_number])[row.landing_number]
+        if then.tombstone:
+            return None
+        lines = records.lines_of(self.db, name, entity, [version.qbo_id])[version.qbo_id]
+        try:
+            return digest_of(parse_bill(then.raw, entity), lines)
+        except BadRecord:
+            return None
 
     def _decision(
         self,
@@ -252,6 +371,7 @@ class Deciding:
         held: Decimal = ZERO,
         holds: tuple[Hold, ...] = (),
         lines: tuple[MappedLine, ...] = (),
+        told: Mapping[str, object] | None = None,
     ) -> Decision:
         return Decision(
             entity=version.entity,
@@ -271,6 +391,7 @@ class Deciding:
             holds=holds,
             lines=lines,
             closed_to=self._closed_to(version),
+            told=told or {},
         )
 
     def _closed_to(self, version: landing.Version) -> date | None:

@@ -24,9 +24,19 @@ def explain_line(line: Line, bill: Bill, *, rules: RuleBook, reference: Referenc
             why = _why_not(rule, refusal, line=line, bill=bill, reference=reference)
         else:
             why = "every condition holds" if rule.conditions.asked() else "it asks for nothing"
+            why += _validity(rule, bill)
             winner = rule
         candidates.append(Candidate(rule.row, rule is winner, why))
     return candidates
+
+
+def _validity(rule: Rule, bill: Bill) -> str:
+    """The validity by which a rule took a line, if it has one."""
+    begin, end = rule.conditions.valid_from, rule.conditions.valid_to
+    if begin is None and end is None:
+        return ""
+    words = " ".join([*([f"from {begin}"] if begin else []), *([f"until {end}"] if end else [])])
+    return f"; valid {words}, the bill is dated {bill.txn_date}"
 
 
 def _why_not(rule: Rule, heading: str, *, line: Line, bill: Bill, reference: Reference) -> str:

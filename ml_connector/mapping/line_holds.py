@@ -25,7 +25,7 @@ class Piece:
     line: Line
     facts: Facts
     amount: Decimal
-    whole: Decimal  # the line's amount
+    whole: Decimal  # what the line costs
     outcome: Outcome | None = None
 
 
@@ -93,16 +93,17 @@ def unreadable(piece: Piece, project: CatalogProject) -> Hold:
 def code_missing(piece: Piece, project: CatalogProject, outcome: Outcome) -> Hold:
     """The project has no such active budget code; the nearest it has are offered."""
     pair = _pair(outcome.cost_code, outcome.cost_type)
+    where = f"row {outcome.row} of mapping.csv" if outcome.row else "tax_cost_code in connection.yaml"
     near = ", ".join(_pair(*found) for found in _nearest(project, outcome))
     text = (
         f"needs budget code {pair}, which project {quoted(project.name, 30)} ({project.id}) lacks:"
-        f" add it there or correct row {outcome.row} of mapping.csv" + (f"; nearest: {near}" if near else "")
+        f" add it there or correct {where}" + (f"; nearest: {near}" if near else "")
     )
     return _hold(piece, Reason.CODE_MISSING, text, f"project {project.id} {pair}")
 
 
 def _hold(piece: Piece, reason: Reason, text: str, cause: str) -> Hold:
-    words = sentence(f"{line_words(piece.line, piece.bill, piece.whole)} {text}.")
+    words = sentence(f"{line_words(piece.line, piece.bill)} {text}.")
     return Hold(reason, words, f"{reason} {cause}", piece.amount, piece.line.number)
 
 

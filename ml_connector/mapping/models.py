@@ -5,7 +5,7 @@ Pure data. Sheets become these in `sheets`, lines are decided in `resolve`.
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -150,14 +150,14 @@ class Excluded:
 
     line: int
     amount: Decimal
-    reason: str  # of the rule, or OVERHEAD, NOT_A_COST, RETAINAGE_PAYABLE, NO_MONEY
+    reason: str  # of the rule, or OVERHEAD, NOT_A_COST, RETAINAGE_PAYABLE, RECOVERABLE_TAX, NO_MONEY
     rule: str  # "" when no rule takes the line
     account: str  # full name, for totals by account
 
 
 @dataclass(frozen=True)
 class Held:
-    """A part of a line that waits; `line` 0 is the tax that stands beside the lines."""
+    """A part of a line that waits; `line` 0 is tax that stands beside the lines."""
 
     line: int
     amount: Decimal
@@ -172,12 +172,15 @@ Part = Posted | Retained | Excluded | Held  # a Committed is a Posted, too
 class MappedBill:
     """What mapping says of one version of a bill: parts of its lines, and holds on the whole.
 
-    `parts` add up to the bill's total unless one of `holds` is UNBALANCED. `texts`: lines without money.
+    `parts` add up to `total`, which is below zero for a credit and in the currency of the books where it was converted,
+    unless one of `holds` is UNBALANCED. `texts`: lines without money. `told`: figures for the audit trail.
     """
 
+    total: Decimal
     parts: tuple[Part, ...]
     holds: tuple[Hold, ...]
     texts: tuple[str, ...]
+    told: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

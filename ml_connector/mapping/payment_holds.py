@@ -9,7 +9,10 @@ def payment_hold(payment: BillPayment, home_currency: str) -> Hold | None:
     """The hold of a payment that cannot be shared out, or None."""
     words = f"Payment {payment.number or f'without number (QBO id {payment.id})'} to {payment.vendor.name}"
     if payment.currency not in ("", home_currency):
-        text = f"{words} is in {payment.currency}, and the books are in {home_currency}: enter it in Procore by hand."
+        text = (
+            f"{words} is in {payment.currency}, and the books are in {home_currency}: it has a rate of its own, "
+            "which is not that of its bills. Enter it in Procore by hand, at what each bill was posted at."
+        )
         return Hold(Reason.CURRENCY, text, f"CURRENCY {payment.currency}", payment.total)
     bills = total(line.amount for line in payment.applied if line.kind == Entity.BILL)
     credits = total(line.amount for line in payment.applied if line.kind != Entity.BILL)

@@ -12,6 +12,7 @@ from ml_connector.errors import SetupError
 from ml_connector.holds import Reason
 from ml_connector.mapping.models import ProjectLinks, RuleBook
 from ml_connector.mapping.sheets import parse_mapping, parse_projects
+from ml_connector.mapping.vendor_sheet import VendorLinks, parse_vendors
 from ml_connector.settings import Connection, Home
 from ml_connector.store import audit, sheets, windows
 
@@ -29,7 +30,13 @@ FREED_BY_SHEETS = (
     Reason.VENDOR_MISMATCH,
     Reason.SOV_AMBIGUOUS,
     Reason.CREDIT_ON_COMMITMENT,
-    Reason.UNSUPPORTED,
+    Reason.NEEDS_APPROVAL,
+)
+FREED_BY_VENDORS = (
+    Reason.VENDOR_AMBIGUOUS,
+    Reason.VENDOR_INACTIVE,
+    Reason.VENDOR_MISMATCH,
+    Reason.COMMITMENT_MISSING,
 )
 
 
@@ -44,7 +51,7 @@ class Publication:
 
 
 def sheet_path(home: Home, connection: Connection, sheet: str) -> Path:
-    """Where the customer edits a sheet (`mapping` or `projects`)."""
+    """Where the customer edits a sheet (`mapping`, `projects` or `vendors`)."""
     return home.folder(connection.name) / f"{sheet}.csv"
 
 
@@ -57,9 +64,11 @@ def read_sheet(home: Home, connection: Connection, sheet: str) -> bytes:
         raise SetupError(f"{path} is missing: save the {sheet} sheet there as CSV") from None
 
 
-def check(sheet: str, content: bytes, version: int) -> RuleBook | ProjectLinks:
+def check(sheet: str, content: bytes, version: int) -> RuleBook | ProjectLinks | VendorLinks:
     """The sheet as parsed. Raises SheetRefused with every fault."""
-    return parse_mapping(content, version) if sheet == sheets.MAPPING else parse_projects(content, version)
+    if sheet == sheets.MAPPING:
+        return parse_mapping(content, version)
+    return parse_projects(content, version) if sheet == sheets.PROJECTS else parse_vendors(content, version)
 
 
 def publish(engine: Engine, connection: Connection, sheet: str, content: bytes, *, by: str) -> Publication:
@@ -73,9 +82,8 @@ def publish(engine: Engine, connection: Connection, sheet: str, content: bytes, 
         version, is_new = sheets.publish(db, connection.name, sheet, content, by=by)
         woken: Sequence[date] = ()
         if is_new:
-            woken = windows.wake(
-                db, connection.name, FREED_BY_SHEETS, why=f"{sheet} version {version} was published"
-            )
+            freed = FREED_BY_VENDORS if sheet == sheets.VENDORS else FREED_BY_SHEETS
+            woken = windows.wake(db, connection.name, freed, why=f"{sheet} version {version} was published")
             told = audit.Entry("published", "Sheet", sheet, {"version": version, "days_woken": len(woken)})
             audit.append(db, connection.name, [told], run_id="", actor=by)
     return Publication(sheet, version, is_new, tuple(woken))
@@ -87,14 +95,25 @@ def newest_rules(db: Database, connection: str) -> RuleBook | None:
     return None if stored is None else parse_mapping(stored.content, stored.version)
 
 
+def rules_of(db: Database, connection: str, version: int) -> RuleBook:
+    """A published version of the mapping."""
+    return parse_mapping(sheets.one(db, connection, sheets.MAPPING, version).content, version)
+
+
 def newest_links(db: Database, connection: str) -> ProjectLinks:
     """The newest published project links; version 0 without any before the first."""
     stored = sheets.newest(db, connection, sheets.PROJECTS)
     return ProjectLinks(0, {}) if stored is None else parse_projects(stored.content, stored.version)
 
 
-def procore_projects(db: Database, connection: str) -> set[str]:
-    """Ids of the Procore projects that the published sheets name."""
-    rules = newest_rules(db, connection)
+def newest_vendor_links(db: Database, connection: str) -> VendorLinks:
+    """The newest published vendor links; version 0 without any before the first."""
+    stored = sheets.newest(db, connection, sheets.VENDORS)
+    return VendorLinks() if stored is None else parse_vendors(stored.content, stored.version)
+
+
+def procore_projects(db: Database, connection: str, *, rules: RuleBook | None = None) -> set[str]:
+    """Ids of the Procore projects that the published sheets name; `rules` take the place of the published ones."""
+    rules = newest_rules(db, connection) if rules is None else rules
     named = set() if rules is None else {outcome.project for rule in rules.rules for outcome in rule.outcomes}
     return {project for project in named | set(newest_links(db, connection).by_customer.values()) if project}

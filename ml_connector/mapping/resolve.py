@@ -6,10 +6,12 @@ Pure: the same bill, rules, links, lists and policies always give the same parts
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 
 from ml_connector.holds import Hold, Reason
 from ml_connector.mapping import line_holds
-from ml_connector.mapping.bill_holds import TAX_LINE, MoneyLine, bill_holds, tax_in_lines, tax_of
+from ml_connector.mapping.bill_holds import bill_holds
+from ml_connector.mapping.costs import Costs, MoneyLine, costs_of, tax_of
 from ml_connector.mapping.line_holds import Piece
 from ml_connector.mapping.matching import Facts, Matcher, customer_name, facts_of, matcher_of
 from ml_connector.mapping.models import (
@@ -28,12 +30,13 @@ from ml_connector.mapping.models import (
     RuleBook,
     folded,
 )
-from ml_connector.money import split, total
+from ml_connector.money import ZERO, in_cents, split, total
 from ml_connector.procore.models import Catalog
-from ml_connector.qbo.models import Bill, Line
+from ml_connector.qbo.models import TAX_LINE, Bill, Entity, Line
 from ml_connector.settings import Policies
 
 TEXT_LINE = "DescriptionOnly"
+TAX = "tax"  # stands for the row of what no rule but the policy places
 INVENTORY = "Inventory"
 COST_OF_GOODS_SOLD = "Cost of Goods Sold"
 # Classification says it; AccountType stands in where QBO left that out (qbo-api 8).
@@ -61,10 +64,7 @@ def map_bill(
     catalog: Catalog,
     policies: Policies,
 ) -> MappedBill:
-    """Decide every line of one version of a bill or vendor credit.
-
-    All parts of a vendor credit are held by the hold on the whole. Amounts are in the bill's currency.
-    """
+    """Decide every line of one version of a bill or vendor credit."""
     money: list[MoneyLine] = []
     texts = []
     for line in bill.lines:
@@ -73,27 +73,33 @@ def map_bill(
             money.append((line, line.amount))
         elif line.description:
             texts.append(line.description)
-    holds = tuple(bill_holds(bill, money, home_currency=reference.home_currency))
-    whole = {hold.reason: hold for hold in holds}
-    costs = [(line, amount) for line, amount in money if line.kind != TAX_LINE]
-    parts: list[Part] = []
-    if Reason.UNSUPPORTED in whole:
-        parts += [Held(line.number, amount, whole[Reason.UNSUPPORTED], "") for line, amount in costs]
-    else:
-        deciding = _Deciding(bill, rules.version, matcher_of(rules), links, reference, catalog, policies)
-        parts += deciding.parts(costs)
-    if Reason.TAX_POLICY in whole:
-        parts += _tax_parts(bill, money, whole[Reason.TAX_POLICY])
-    return MappedBill(tuple(parts), holds, tuple(texts))
+    costs = costs_of(bill, money, policies=policies, home_currency=reference.home_currency)
+    holds = tuple(bill_holds(bill, money, costs, policies=policies, home_currency=reference.home_currency))
+    deciding = _Deciding(bill, rules.version, matcher_of(rules), links, reference, catalog, policies, costs)
+    parts = deciding.parts()
+    if costs.recoverable:
+        parts.append(Excluded(0, costs.recoverable, "RECOVERABLE_TAX", "", ""))
+    undecided = next((hold for hold in holds if hold.reason is Reason.TAX_POLICY), None)
+    if undecided is not None:
+        parts += [Held(number, amount, undecided, "") for number, amount in costs.undecided]
+    return MappedBill(costs.total, tuple(parts), holds, tuple(texts), _told(bill, money, costs, policies))
 
 
-def _tax_parts(bill: Bill, money: Sequence[MoneyLine], hold: Hold) -> Iterator[Held]:
-    for line, amount in money:
-        if line.kind == TAX_LINE:
-            yield Held(line.number, amount, hold, "")
-    beside = tax_of(bill, money) - tax_in_lines(money)
-    if beside:
-        yield Held(0, beside, hold, "")
+def _told(bill: Bill, money: Sequence[MoneyLine], costs: Costs, policies: Policies) -> dict[str, object]:
+    told: dict[str, object] = {}
+    if costs.rate is not None:
+        told["converted"] = {
+            "amount": bill.total,
+            "currency": bill.currency,
+            "rate": costs.rate,
+            "home amount": abs(costs.total),
+        }
+    tax = tax_of(bill, money)
+    if tax and not costs.undecided:
+        rates = {part.rate: part.amount for part in bill.taxes}
+        recoverable = abs(costs.recoverable)
+        told["tax"] = {"policy": policies.tax, "total": tax, "rates": rates, "recoverable": recoverable}
+    return told
 
 
 @dataclass(frozen=True)
@@ -107,19 +113,50 @@ class _Deciding:
     reference: Reference
     catalog: Catalog
     policies: Policies
+    costs: Costs
 
-    def parts(self, money: Sequence[MoneyLine]) -> list[Part]:
-        """What becomes of the lines, in their order."""
-        ruled = [self._ruled(line, facts_of(line, self.bill, self.reference)) for line, _ in money]
-        subcontract = _is_of_subcontract([rule for _, rule in ruled], [amount for _, amount in money])
-        parts: list[Part] = []
-        for (line, amount), (facts, rule) in zip(money, ruled, strict=True):
+    def parts(self) -> list[Part]:
+        """What becomes of the lines and of their tax, in their order."""
+        ruled = [self._ruled(line, facts_of(line, self.bill, self.reference)) for line, _ in self.costs.lines]
+        subcontract = self._is_of_subcontract([rule for _, rule in ruled])
+        by_line: list[list[Part]] = []
+        for (line, amount), (facts, rule) in zip(self.costs.lines, ruled, strict=True):
             piece = Piece(self.bill, line, facts, amount, amount)
             if rule is None:
-                parts.append(self._without_rule(piece))
+                by_line.append([self._without_rule(piece)])
             else:
-                parts += self._by_rule(piece, rule, subcontract=subcontract)
+                by_line.append(list(self._by_rule(piece, rule, subcontract=subcontract)))
+        parts = [part for mine in by_line for part in mine]
+        if any(self.costs.beside):
+            parts = self._with_tax(by_line)
         return _without_idle_zeros(parts)
+
+    def _is_of_subcontract(self, rules: Sequence[Rule | None]) -> bool:
+        """Whether retainage is that of a commitment: beside work on one, a release that comes alone, or on a credit."""
+        routes = {outcome.route for rule in rules if rule is not None for outcome in rule.outcomes}
+        alone = routes == {Route.RETAINAGE} and None not in rules
+        released = alone and total(amount for _, amount in self.costs.lines) > 0
+        return Route.COMMITMENT in routes or released or self.bill.entity is Entity.VENDOR_CREDIT
+
+    def _with_tax(self, by_line: Sequence[Sequence[Part]]) -> list[Part]:
+        """The parts, with the tax of what is posted on a code of its own a project; other tax stays with its part."""
+        parts: list[Part] = []
+        by_project: dict[str, Decimal] = {}
+        for mine, tax in zip(by_line, self.costs.beside, strict=True):
+            for part, share in zip(mine, _in_proportion(tax, mine), strict=True):
+                if isinstance(part, Excluded | Held) or not part.project:
+                    parts.append(_with_more(part, share))
+                else:
+                    parts.append(part)
+                    by_project[part.project] = by_project.get(part.project, ZERO) + share
+        return parts + [self._tax_part(project, tax) for project, tax in by_project.items() if tax]
+
+    def _tax_part(self, project: str, tax: Decimal) -> Posted | Held:
+        line = Line(0, "", TAX_LINE, "Tax", abs(tax), None, None, None, None, None, None, ())
+        code, kind = self.policies.tax_cost_code, self.policies.tax_cost_type
+        outcome = Outcome(0, Route.DIRECT_COST, code, kind, project, "", "", Decimal(1))
+        facts = facts_of(line, self.bill, self.reference)
+        return self._coded(Piece(self.bill, line, facts, tax, tax, outcome), outcome, alone=False)
 
     def _ruled(self, line: Line, facts: Facts) -> tuple[Facts, Rule | None]:
         return facts, None if facts.gap else self.matcher.first(facts)
@@ -169,8 +206,8 @@ class _Deciding:
             cost_type=code.cost_type,
             description=line.description,
             # The quantity is that of the whole line; of a share it would be a wrong one.
-            quantity=line.quantity if alone else None,
-            unit_price=line.unit_price if alone else None,
+            quantity=line.quantity * self.bill.sign if alone and line.quantity is not None else None,
+            unit_price=line.unit_price if alone and self.costs.rate is None else None,
             rule=self._rule_words(piece),
         )
         if outcome.route is Route.COMMITMENT:
@@ -228,14 +265,22 @@ class _Deciding:
         return Held(piece.line.number, piece.amount, hold, self._rule_words(piece))
 
     def _rule_words(self, piece: Piece) -> str:
-        return "" if piece.outcome is None else f"{self.version}.{piece.outcome.row}"
+        return "" if piece.outcome is None else f"{self.version}.{piece.outcome.row or TAX}"
 
 
-def _is_of_subcontract(rules: Sequence[Rule | None], amounts: Sequence[Decimal]) -> bool:
-    """Whether retainage of the bill is that of a commitment: beside work on one, or a release that comes alone."""
-    routes = {outcome.route for rule in rules if rule is not None for outcome in rule.outcomes}
-    alone = routes == {Route.RETAINAGE} and None not in rules
-    return Route.COMMITMENT in routes or (alone and total(amounts) > 0)
+def _in_proportion(amount: Decimal, parts: Sequence[Part]) -> list[Decimal]:
+    whole = total(part.amount for part in parts)
+    weights = [
+        Fraction(part.amount) / Fraction(whole) if whole else Fraction(1, len(parts)) for part in parts
+    ]
+    return in_cents([Fraction(amount) * weight for weight in weights], amount)
+
+
+def _with_more(part: Part, amount: Decimal) -> Part:
+    more = replace(part, amount=part.amount + amount)
+    if isinstance(more, Held):
+        return replace(more, hold=replace(more.hold, amount=more.amount))
+    return more
 
 
 def _without_idle_zeros(parts: Sequence[Part]) -> list[Part]:

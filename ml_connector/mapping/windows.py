@@ -13,18 +13,22 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, Row
 
 from ml_connector.holds import Reason
+from ml_connector.mapping.decided import standing
 from ml_connector.mapping.deciding import Books, Deciding, document_of, duplicate_of
 from ml_connector.mapping.models import Reference
 from ml_connector.mapping.publishing import newest_links, newest_rules
+from ml_connector.mapping.vendor_merges import as_entered, find_merges
 from ml_connector.money import ZERO
 from ml_connector.procore.models import Catalog
 from ml_connector.qbo.models import Entity, parse_account, parse_customer, parse_item
 from ml_connector.settings import Connection
-from ml_connector.store import audit, cursor, landing, ledger, records, windows
-from ml_connector.store.records import Decision, State
+from ml_connector.store import aliases, audit, cursor, landing, ledger, records, windows
+from ml_connector.store.records import Decision, Only, State
 
 CHUNK = 500
 MAPPED = (Entity.VENDOR, Entity.BILL, Entity.VENDOR_CREDIT, Entity.BILL_PAYMENT)
+BILLS = (Entity.BILL, Entity.VENDOR_CREDIT)
+FREED_BY_MERGE = (Reason.VENDOR_MISMATCH, Reason.COMMITMENT_MISSING)
 
 
 @dataclass
@@ -53,6 +57,7 @@ class Mapper:
     engine: Engine
     load_catalog: Callable[[Database], Catalog]
     run_id: str
+    only: Only = None  # the records that the run is limited to
 
     def map_days(self, days: Sequence[date]) -> Mapped:
         """Decide every record of `days` that is new or held. Never raises for one record: it is held instead.
@@ -61,10 +66,10 @@ class Mapper:
         """
         done = Mapped()
         with self.engine.connect() as db:
-            books = self._books(db)
+            books = self.books(db)
         for entity, numbers in self._pending(days):
             with self.engine.begin() as db:
-                decisions = self._decide(db, entity, numbers, books)
+                decisions = self.decide(db, entity, numbers, books)
                 self._store(db, entity, decisions, days)
             for decision in decisions:
                 done.count(decision)
@@ -73,9 +78,9 @@ class Mapper:
     def decisions(self, days: Sequence[date]) -> Iterator[Decision]:
         """What `map_days` would decide now, without storing it."""
         with self.engine.connect() as db:
-            books = self._books(db)
+            books = self.books(db)
             for entity, numbers in self._pending(days):
-                yield from self._decide(db, entity, numbers, books)
+                yield from self.decide(db, entity, numbers, books)
 
     def _pending(self, days: Sequence[date]) -> Iterator[tuple[Entity, list[int]]]:
         for entity in MAPPED:
@@ -83,7 +88,14 @@ class Mapper:
             while True:
                 with self.engine.connect() as db:
                     numbers = records.to_map(
-                        db, self.connection.name, entity, days, again_held=True, limit=CHUNK, after=after
+                        db,
+                        self.connection.name,
+                        entity,
+                        days,
+                        again_held=True,
+                        limit=CHUNK,
+                        after=after,
+                        only=self.only,
                     )
                 if not numbers:
                     break
@@ -105,7 +117,23 @@ class Mapper:
             for decision in fresh
             for entry in _told(decision, before.get(decision.qbo_id), reasons.get(decision.qbo_id, []))
         ]
+        if entity is Entity.VENDOR:
+            told += self._merges(db, [one.landing_number for one in fresh if one.qbo_id in before])
         audit.append(db, name, told, run_id=self.run_id, actor="ml-connector")
+
+    def _merges(self, db: Database, numbers: Sequence[int]) -> list[audit.Entry]:
+        """Note what QBO merged, before any bill that it moved is decided; returns what the trail is to be told."""
+        name, told = self.connection.name, []
+        for merge in find_merges(db, name, list(landing.by_number(db, name, numbers).values())):
+            aliases.keep(db, name, loser=merge.loser, winner=merge.winner, moved=merge.moved)
+            windows.wake(db, name, FREED_BY_MERGE, why="vendors were merged in QBO")
+            facts = {"loser": merge.loser.vendor, "loser_name": merge.loser.name, "winner": merge.winner}
+            detail = {**facts, "records": len(merge.moved)}
+            told += [
+                audit.Entry("merged in QBO", Entity.VENDOR, vendor, detail)
+                for vendor in (merge.loser.vendor, merge.winner)
+            ]
+        return told
 
     def _wake_others(
         self, db: Database, fresh: Sequence[Decision], before: Mapping[str, Row[Any]], days: Sequence[date]
@@ -124,7 +152,8 @@ class Mapper:
         if causes:
             windows.wake_causes(db, name, causes, why="what the record waits for changed in QBO")
 
-    def _books(self, db: Database) -> Books:
+    def books(self, db: Database) -> Books:
+        """What the connection maps by now."""
         name = self.connection.name
         return Books(
             rules=newest_rules(db, name),
@@ -134,13 +163,17 @@ class Mapper:
             went_live=cursor.went_live(db, name),
         )
 
-    def _decide(self, db: Database, entity: Entity, numbers: Sequence[int], books: Books) -> list[Decision]:
+    def decide(self, db: Database, entity: Entity, numbers: Sequence[int], books: Books) -> list[Decision]:
+        """The decisions by `books` on versions of one kind, in the order of their landing `numbers`."""
         versions = landing.by_number(db, self.connection.name, numbers)
+        if entity in BILLS:
+            versions = as_entered(db, self.connection.name, entity, versions)
         ids = [version.qbo_id for version in versions.values()]
         live = ledger.live_amounts(db, self.connection.name, entity, ids)
         before = records.known(db, self.connection.name, entity, ids)
         twins = self._twins(db, entity, list(versions.values()))
-        deciding = Deciding(self.connection, books, live, before, twins, db)
+        made = standing(db, self.connection.name, entity, versions.values())
+        deciding = Deciding(self.connection, books, live, before, twins, made, db)
         return [deciding.decide(versions[number]) for number in numbers]
 
     def _twins(
@@ -201,5 +234,6 @@ def _told(decision: Decision, before: Row[Any] | None, reasons: Sequence[str]) -
             "held": decision.held,
             "rules": sorted({line.rule for line in decision.lines if line.rule}),
             "holds": [{"reason": entry.reason, "sentence": entry.sentence} for entry in decision.holds],
+            **decision.told,
         },
     )

@@ -1,7 +1,6 @@
 """How sentences for a bookkeeper name records, lines, names and money."""
 
-from decimal import Decimal
-
+from ml_connector.money import ZERO
 from ml_connector.qbo.models import Bill, Entity, Line, Ref
 
 LONGEST_SENTENCE = 300
@@ -25,9 +24,10 @@ def bill_words(bill: Bill) -> str:
     return f"{words[0].upper()}{words[1:]} ({name_words(bill.vendor, 30)}, {bill.total:.2f})"
 
 
-def line_words(line: Line, bill: Bill, amount: Decimal) -> str:
-    """`Line 1 of bill 4490 (City Rental, 300.00)`."""
-    return f"Line {line.number} of {record_words(bill)} ({name_words(bill.vendor, 30)}, {amount:.2f})"
+def line_words(line: Line, bill: Bill) -> str:
+    """`Line 1 of bill 4490 (City Rental, 300.00)`, with the amount as QBO has it; line 0 is tax beside the lines."""
+    what = f"Line {line.number}" if line.number else "Tax"
+    return f"{what} of {record_words(bill)} ({name_words(bill.vendor, 30)}, {line.amount or ZERO:.2f})"
 
 
 def name_words(ref: Ref, limit: int = 60) -> str:

@@ -7,6 +7,7 @@ AUTOMATIC_TAG = (
 )
 CONNECTION_TAG = "ml_connector/connection"
 DAYS_TAG = "ml_connector/days"  # "2026-03-01" or "2026-03-01...2026-03-31"
+RECORDS_TAG = "ml_connector/records"  # "Bill:4471,Bill:4472": the run is limited to them
 PRIORITY_TAG = "dagster/priority"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -41,3 +42,14 @@ def catalog_job(connection: str) -> str:
 def days_tag(days: Sequence[str]) -> str:
     """How a run tells its days."""
     return days[0] if len(days) == 1 else f"{days[0]}...{days[-1]}"
+
+
+def records_tag(records: Sequence[tuple[str, str]]) -> str:
+    """How a run tells the records (entity, id) that it is limited to."""
+    return ",".join(f"{entity}:{qbo_id}" for entity, qbo_id in records)
+
+
+def records_of(tag: str) -> frozenset[tuple[str, str]]:
+    """The records of a tag."""
+    pairs = (name.partition(":") for name in tag.split(","))
+    return frozenset((entity, qbo_id) for entity, _, qbo_id in pairs)

@@ -14,6 +14,7 @@ from ml_connector.money import ZERO
 from ml_connector.posting.payment_plans import UNAPPLIED
 from ml_connector.posting.windows import Posted
 from ml_connector.qbo.models import REFERENCE, Entity
+from ml_connector.reading.outside import outside_the_sync
 from ml_connector.reading.windows import Reading
 from ml_connector.settings import Connection
 from ml_connector.store import landing, overview, payments
@@ -36,7 +37,7 @@ ENTITIES_OF = {
     "bill_lines": [Entity.BILL, Entity.VENDOR_CREDIT],
     "payments": [Entity.BILL_PAYMENT],
     "direct_costs": [Entity.BILL, Entity.VENDOR_CREDIT],
-    "requisitions": [Entity.BILL],
+    "requisitions": [Entity.BILL, Entity.VENDOR_CREDIT],
     "contract_payments": [Entity.BILL_PAYMENT],
 }
 PART_OF = {"direct_costs": overview.Part.DIRECT_COSTS, "requisitions": overview.Part.REQUISITIONS}
@@ -82,11 +83,26 @@ def of_reading(
     entities = ENTITIES_OF[name]
     return {
         **_in_window(landing.counts_of_days(db, connection.name, days), days, name),
+        **(_outside(db, connection, days) if name == "other_costs" else {}),
         "read_by": dg.MetadataValue.text(str(reading.mode)),
         "new_versions": dg.MetadataValue.int(sum(reading.new[entity] for entity in entities)),
         "deleted": dg.MetadataValue.int(sum(reading.deleted[entity] for entity in entities)),
         "qbo_calls": dg.MetadataValue.int(client.calls.total()),
         "webhook_files": dg.MetadataValue.int(reading.files),
+    }
+
+
+def _outside(db: Database, connection: Connection, days: Sequence[date]) -> Metadata:
+    """Job cost in QBO that no bill brings, of the days: lines and their money."""
+    found = outside_the_sync(db, connection.name, start=connection.start_date, days=days)
+    money = sum((cost.amount for cost in found.costs), ZERO)
+    return {
+        "job_cost_outside_the_sync": dg.MetadataValue.text(f"{len(found.costs)} lines, {money:.2f}"),
+        **(
+            {"unreadable": dg.MetadataValue.text(", ".join(found.unreadable[:FIRST]))}
+            if found.unreadable
+            else {}
+        ),
     }
 
 

@@ -16,4 +16,6 @@ def run_of(context: dg.AssetExecutionContext) -> "Run":
     from ml_connector.orchestration.work import Run
 
     days = tuple(date.fromisoformat(day) for day in context.partition_keys)
-    return Run(context.run.run_id, days, automatic=context.run.tags.get(names.AUTOMATIC_TAG) == "true")
+    tags = context.run.tags
+    only = names.records_of(tags[names.RECORDS_TAG]) if names.RECORDS_TAG in tags else None
+    return Run(context.run.run_id, days, automatic=tags.get(names.AUTOMATIC_TAG) == "true", only=only)

@@ -7,20 +7,14 @@ from functools import cache
 
 from sqlalchemy import Engine, select
 
-from ml_connector.holds import REASONS, Reason
+from ml_connector.holds import REASONS, WAITS_FOR_COMMITMENT, WAITS_FOR_DIRECTORY, WAITS_FOR_LISTS
 from ml_connector.settings import DATABASE_VARIABLE
 from ml_connector.store import overview, windows
 from ml_connector.store.database import open_engine
 from ml_connector.store.tables import worker
 
 DAYS_A_RUN = 31
-WAITS_FOR_PROCORE = (
-    Reason.CODE_MISSING,
-    Reason.PROJECT_CLOSED,
-    Reason.VENDOR_AMBIGUOUS,
-    Reason.VENDOR_INACTIVE,
-    Reason.PERMISSION,
-)
+WAITS_FOR_PROCORE = (*WAITS_FOR_LISTS, *WAITS_FOR_DIRECTORY, *WAITS_FOR_COMMITMENT)
 FAIL_A_DAY = [reason for reason, facts in REASONS.items() if facts.fails_day]
 FIRST_PAUSE = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(hours=1)

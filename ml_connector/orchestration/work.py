@@ -12,7 +12,7 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, delete, insert, select, update
 
 from ml_connector.errors import TransientError
-from ml_connector.holds import Reason
+from ml_connector.holds import WAITS_FOR_COMMITMENT, WAITS_FOR_DIRECTORY
 from ml_connector.mapping.publishing import procore_projects
 from ml_connector.mapping.windows import Mapped, Mapper
 from ml_connector.posting.payment_windows import PaymentPoster
@@ -25,21 +25,11 @@ from ml_connector.reading.windows import Reader, Reading
 from ml_connector.settings import Connection, Home
 from ml_connector.store import catalog, cursor, records, windows
 from ml_connector.store.claims import claim
+from ml_connector.store.records import Only
 from ml_connector.store.tables import worker
 
 BILLS = ("direct_costs", "requisitions")  # two assets, one pass: a bill is posted as a whole
 KINDS = ("vendors", *BILLS, "contract_payments")
-WAITS_FOR_COMMITMENT = (
-    Reason.COMMITMENT_MISSING,
-    Reason.COMMITMENT_AMBIGUOUS,
-    Reason.COMMITMENT_NOT_APPROVED,
-    Reason.VENDOR_MISMATCH,
-    Reason.SOV_AMBIGUOUS,
-    Reason.OVERBILLED,
-    Reason.NO_OPEN_PERIOD,
-    Reason.NOT_YET_APPROVED_IN_PROCORE,
-)
-WAITS_FOR_DIRECTORY = (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_INACTIVE)
 
 
 @dataclass(frozen=True)
@@ -49,6 +39,7 @@ class Run:
     run_id: str
     days: tuple[date, ...]
     automatic: bool
+    only: Only = None  # (entity, id) of the records that a replay is limited to
 
 
 def sign_in(engine: Engine, connection: Connection, run: Run) -> None:
@@ -113,9 +104,10 @@ def map_days(
         if _needs_catalog(engine, connection, run.days):
             with _kept_dirty(engine, connection, run):
                 refresh_lists(engine, connection, procore())
-        return Mapper(connection, engine, lambda db: load_catalog(db, connection.name), run.run_id).map_days(
-            run.days
+        mapper = Mapper(
+            connection, engine, lambda db: load_catalog(db, connection.name), run.run_id, run.only
         )
+        return mapper.map_days(run.days)
 
 
 def refresh_lists(engine: Engine, connection: Connection, client: ProcoreClient) -> Refreshed:
@@ -148,8 +140,9 @@ def _needs_catalog(engine: Engine, connection: Connection, days: Sequence[date])
             seconds=connection.timing.catalog_age
         ):
             return False
-        return bool(
-            records.to_map(db, connection.name, Entity.BILL, days, again_held=False, limit=1, after=0)
+        return any(
+            records.to_map(db, connection.name, entity, days, again_held=False, limit=1, after=0)
+            for entity in (Entity.BILL, Entity.VENDOR_CREDIT)
         )
 
 
@@ -162,7 +155,8 @@ def post(
     """
     done: dict[str, Posted] = {}
     with claim(engine, f"post:{connection.name}"), _kept_dirty(engine, connection, run):
-        poster = Poster(connection, engine, client, run.run_id, resend=not run.automatic)
+        person = not run.automatic
+        poster = Poster(connection, engine, client, run.run_id, resend=person, only=run.only)
         if "vendors" in kinds:
             done["vendors"] = poster.post_vendors(run.days)
         if any(kind in kinds for kind in BILLS):
@@ -170,10 +164,10 @@ def post(
             of_kind = {"direct_costs": bills.direct_costs, "requisitions": bills.requisitions}
             done |= {kind: of_kind[kind] for kind in BILLS if kind in kinds}
         if "contract_payments" in kinds:
-            paying = PaymentPoster(connection, engine, client, run.run_id, resend=not run.automatic)
+            paying = PaymentPoster(connection, engine, client, run.run_id, resend=person, only=run.only)
             done["contract_payments"] = paying.post(run.days)
         with engine.begin() as db:
-            if len(done) == len(KINDS):
+            if len(done) == len(KINDS) and run.only is None:
                 windows.clear(db, connection.name, _marks_of(db, run))
             for posted in done.values():
                 for day, until in posted.waiting_days.items():

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from sqlalchemy import Row
@@ -15,6 +15,7 @@ from ml_connector.posting.invoices import Invoice
 from ml_connector.posting.targets import DirectCost
 from ml_connector.procore.client import Refused
 from ml_connector.procore.commitments import Requisition
+from ml_connector.procore.direct_costs import CostThere
 from ml_connector.qbo.models import Entity
 from ml_connector.store.ledger import Fate
 from ml_connector.store.records import MappedLine
@@ -32,6 +33,7 @@ class Work:
     wanted: list[DirectCost]
     surplus: list[Row[Any]]  # ledger rows of targets that must lose their effect
     known: Mapping[str, Row[Any]]  # ledger rows of all its targets, by origin id
+    repeats_number: bool = False  # a person said that it is no duplicate of a bill with the same number
     invoices: list[Invoice] = field(default_factory=list)
     gone: list[tuple[Row[Any], Requisition | None]] = field(
         default_factory=list
@@ -45,6 +47,15 @@ class Work:
     refused: dict[str, str] = field(
         default_factory=dict
     )  # sentences by origin id of the target that is to blame
+    links: dict[str, CostThere] = field(default_factory=dict)  # targets that a person typed in Procore
+    rewrite: set[str] = field(
+        default_factory=set
+    )  # origin ids of targets to be written over what people changed
+    vanished: set[str] = field(default_factory=set)  # those of which the record in Procore was deleted
+    is_kept: bool = False  # a person decided to leave Procore as it is
+    told: list[tuple[str, Mapping[str, Any]]] = field(
+        default_factory=list
+    )  # for the audit trail: event, detail
 
     @property
     def open(self) -> bool:
@@ -54,7 +65,7 @@ class Work:
     @property
     def differs(self) -> bool:
         """Whether Procore does not hold what is wanted, as far as the ledger knows."""
-        return bool(self.surplus or self.todo or self.gone or self.open_invoices)
+        return bool(self.surplus or self.todo or self.links or self.gone or self.open_invoices)
 
     @property
     def open_invoices(self) -> list[Invoice]:
@@ -63,16 +74,54 @@ class Work:
 
     @property
     def todo(self) -> list[DirectCost]:
-        """The targets that Procore does not hold as they are wanted."""
-        return [cost for cost in self.wanted if not self._is_settled(cost)]
+        """The targets that Procore does not hold as they are wanted, and that are ours to write."""
+        return [
+            cost
+            for cost in self.wanted
+            if cost.origin_id not in self.links
+            and (cost.origin_id in self.rewrite or not self._is_settled(cost))
+        ]
 
     def _is_settled(self, cost: DirectCost) -> bool:
         row = self.known.get(cost.origin_id)
-        return row is not None and row.state == Fate.CONFIRMED and bytes(row.confirmed_hash) == cost.body_hash
+        confirmed = row is not None and row.state == Fate.CONFIRMED and row.amount == cost.amount
+        return row is not None and confirmed and bytes(row.confirmed_hash) == cost.body_hash
+
+    def target(self, origin_id: str) -> DirectCost | None:
+        """The wanted target of that origin id."""
+        return next((cost for cost in self.wanted if cost.origin_id == origin_id), None)
+
+    def there(self, cost: DirectCost) -> int | None:
+        """The Procore id of a target's record, where it is known and not deleted."""
+        row = self.known.get(cost.origin_id)
+        known = row is not None and row.procore_id is not None and cost.origin_id not in self.vanished
+        return int(row.procore_id) if row is not None and known else None
+
+    def keep(self) -> None:
+        """Leave everything of the bill in Procore as it is."""
+        self.is_kept = True
+        self.wanted, self.surplus, self.invoices, self.gone = [], [], [], []
+
+    def lock(self, sentence: str, what: str, about: str) -> None:
+        """Hold the whole bill: Procore does not let a record of it be changed."""
+        if not self.holds:
+            cause = f"{Reason.LOCKED_IN_PROCORE} {what}"
+            self.holds.append(Hold(Reason.LOCKED_IN_PROCORE, sentence, cause, ZERO, about=about))
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a lock keeps the bill from being written."""
+        return any(hold.reason is Reason.LOCKED_IN_PROCORE for hold in self.holds)
 
     def refuse(self, text: str, cost: DirectCost | Invoice | None = None) -> None:
         """Hold the whole bill: Procore said no to a part of it, namely to `cost` where that is known."""
-        sentence = f"{self.words}: Procore refused it: {text}. Correct it in QBO, or in Procore and replay."
+        advice = "Correct it in QBO, or in Procore and replay."
+        if self.entity is Entity.VENDOR_CREDIT:
+            advice = (
+                "Correct it in QBO, or let Procore take amounts below zero and replay; "
+                "or exclude it here, and enter the credit in Procore by hand."
+            )
+        sentence = f"{self.words}: Procore refused it: {text}. {advice}"
         if cost is not None:
             self.refused.setdefault(cost.origin_id, sentence)
         if not self.holds:
@@ -101,7 +150,8 @@ class Work:
     def is_live(self, cost: DirectCost) -> bool:
         """Whether an earlier version of this target counts in Procore."""
         row = self.known.get(cost.origin_id)
-        return row is not None and row.confirmed_hash is not None
+        counted = row is not None and row.confirmed_hash is not None
+        return counted and cost.origin_id not in self.vanished
 
     def newest(self, cost: DirectCost) -> DirectCost:
         """The target of `cost` as it is wanted now."""
@@ -111,14 +161,17 @@ class Work:
         """Where numbers are unique over the company, a bill's second record carries `-2` and keeps it for good.
 
         `made` are origin ids of records that are in Procore by now. Returns whether the number is taken by another
-        record of this bill, so that a suffix is worth a try; taken by a stranger it is a duplicate, and refused.
+        record of this bill, so that a suffix is worth a try; taken by a stranger it is a duplicate, and refused,
+        unless a person has said that it is none: then the suffix is the bill's id in QBO, `-145`.
         """
         others = [entry for entry in self.wanted if entry.origin_id != cost.origin_id]
         taken = any(entry.number == cost.number and self._may_exist(entry, made) for entry in others)
-        if "invoice_number" not in refusal.fields or cost.suffix or not taken:
+        if "invoice_number" not in refusal.fields or cost.suffix or not (taken or self.repeats_number):
             return False
-        suffixes = {entry.suffix for entry in others}
-        suffix = next(f"-{n}" for n in count(2) if f"-{n}" not in suffixes)
+        own = f"-{self.qbo_id}" if self.repeats_number else ""
+        suffixes = {entry.suffix for entry in others} | {""}
+        ends = chain([own], (f"{own}-{n}" for n in count(2)))
+        suffix = next(end for end in ends if end not in suffixes)
         self.wanted = [
             cost.suffixed(suffix) if entry.origin_id == cost.origin_id else entry for entry in self.wanted
         ]

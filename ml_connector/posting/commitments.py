@@ -12,7 +12,7 @@ from decimal import Decimal
 from ml_connector.holds import Reason
 from ml_connector.mapping.models import Route, folded
 from ml_connector.money import total
-from ml_connector.posting.vendors import match_key
+from ml_connector.posting.vendor_matching import match_key
 from ml_connector.procore.commitments import OVER, TAKES_INVOICES, Contract
 from ml_connector.qbo.models import Bill
 from ml_connector.store.records import MappedLine
@@ -44,10 +44,16 @@ class NoCommitment(Waits):
 
 @dataclass(frozen=True)
 class Sender:
-    """Whose bill it is: the vendor in Procore, and its name in QBO."""
+    """Whose bill it is: the vendor in Procore, its name in QBO, and the vendors there of those that QBO merged with it."""
 
     vendor_id: int
     name: str
+    merged: frozenset[int] = frozenset()
+
+    @property
+    def ids(self) -> frozenset[int]:
+        """All that it is in Procore."""
+        return self.merged | {self.vendor_id}
 
 
 @dataclass(frozen=True)
@@ -103,9 +109,7 @@ def shares_of(
 
 def expected(contracts: Iterable[Contract], sender: Sender) -> list[Contract]:
     """Approved commitments of the vendor: what a direct cost of it may belong to."""
-    return [
-        entry for entry in contracts if entry.vendor_id == sender.vendor_id and entry.status == "Approved"
-    ]
+    return [entry for entry in contracts if entry.vendor_id in sender.ids and entry.status == "Approved"]
 
 
 def _share(contract: Contract, lines: Sequence[MappedLine]) -> Share:
@@ -162,7 +166,7 @@ class _Clues:
             )
             raise Waits(Reason.COMMITMENT_MISSING, text, cause)
         contract = named[0] if named else self._only_one(line, contracts, project)
-        if contract.vendor_id != self.sender.vendor_id:
+        if contract.vendor_id not in self.sender.ids:
             raise self._mismatch(contract)
         if contract.status not in TAKES_INVOICES:
             text = (
@@ -188,9 +192,7 @@ class _Clues:
     def _only_one(self, line: MappedLine, contracts: Sequence[Contract], project: str) -> Contract:
         cause = f"vendor {self.sender.vendor_id} project {project}"
         mine = [
-            entry
-            for entry in contracts
-            if entry.vendor_id == self.sender.vendor_id and entry.status not in OVER
+            entry for entry in contracts if entry.vendor_id in self.sender.ids and entry.status not in OVER
         ]
         ready = [entry for entry in mine if entry.status == "Approved"] or [
             entry for entry in mine if entry.status in TAKES_INVOICES
@@ -226,7 +228,8 @@ class _Clues:
     def _mismatch(self, contract: Contract) -> Waits:
         text = (
             f"the bill is from {self.sender.name}, and commitment {contract.number} is with "
-            f"{contract.vendor_name or 'nobody yet'}: correct the vendor in QBO, or name another commitment"
+            f"{contract.vendor_name or 'nobody yet'}: correct the vendor in QBO, name another commitment, "
+            "or say in vendors.csv whom the vendor stands for"
         )
         return Waits(Reason.VENDOR_MISMATCH, text, f"commitment {contract.id}")
 

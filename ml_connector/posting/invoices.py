@@ -17,7 +17,7 @@ from ml_connector.settings import Policies
 from ml_connector.store import exact_json
 from ml_connector.store.records import MappedLine
 
-APPROVED = "approved"
+APPROVED, DRAFT = "approved", "draft"
 RELEASE = ":release"  # end of the origin id of the invoice that releases what a gross bill held
 
 
@@ -42,6 +42,12 @@ class Invoice:
     is_linked: bool = False
     is_settled: bool = False  # Procore holds it as it is wanted
     rates: Mapping[str, Decimal | None] = field(default_factory=dict)  # of retainage: bill's and contract's
+    status: str = APPROVED
+
+    @property
+    def is_unlinked(self) -> bool:
+        """Whether its origin id is taken off once it is confirmed: under review, people must be able to edit it."""
+        return self.status != APPROVED
 
     @property
     def wanted(self) -> dict[str, Any]:
@@ -54,6 +60,18 @@ class Invoice:
             "items": [_kept(entry) for entry in self.billed],
         }
 
+    @property
+    def is_there(self) -> bool:
+        """Whether Procore bills, line by line, what is wanted: a sum that agrees may stand on other codes."""
+        mine = {entry.key: entry for entry in self.billed}
+        there = () if self.there is None else self.there.items
+        return mine.keys() <= {item.key for item in there} and all(
+            (item.work, item.retained, item.released) == (entry.work, entry.held, entry.released)
+            and entry.presently_stored in (ZERO, item.stored)
+            for item in there
+            for entry in [mine.get(item.key, Billed(item.key))]
+        )
+
     def body(self) -> dict[str, Any]:
         """The body of a POST, or of a PATCH of what is there: then lines that are billed no more go to zero."""
         if self.there is None:
@@ -61,7 +79,12 @@ class Invoice:
                 {"line_item_id": entry.key[1], "item_type": entry.key[0], **amounts_of(entry)}
                 for entry in self.billed
             ]
-            header = {**self.header, "invoice_number": self.number, "status": APPROVED}
+            header = {
+                **self.header,
+                "invoice_number": self.number,
+                "status": self.status,
+                "origin_id": self.origin_id,
+            }
         else:
             mine = {entry.key: entry for entry in self.billed}
             items = [
@@ -73,8 +96,12 @@ class Invoice:
                 for item in self.there.items
                 if item.key in mine or any((item.work, item.retained, item.released, item.stored))
             ]
-            header = {"invoice_number": self.number, "status": APPROVED}
-        return self._around({**header, "origin_id": self.origin_id, "items": items})
+            header = {"invoice_number": self.number}
+            if self.there.status == DRAFT:  # else it keeps what a person has made of it
+                header["status"] = self.status
+            if not self.is_unlinked:
+                header["origin_id"] = self.origin_id
+        return self._around({**header, "items": items})
 
     def change(self, **fields: Any) -> dict[str, Any]:
         """The body of a PATCH of single header fields."""

@@ -40,6 +40,7 @@ class ContractPayment:
     amount: Decimal
     fields: Mapping[str, Any]
     most: Decimal
+    notes: str  # without the payee
 
     @property
     def body(self) -> dict[str, Any]:
@@ -48,8 +49,9 @@ class ContractPayment:
 
     @property
     def body_hash(self) -> bytes:
-        """SHA-256 of the body."""
-        return hashlib.sha256(exact_json.dumps(self.body, sort_keys=True)).digest()
+        """SHA-256 of the body but for the payee: QBO calls it otherwise after its vendor was renamed or merged."""
+        compared = {**self.body, "contract_payment": {**self.fields, "notes": self.notes}}
+        return hashlib.sha256(exact_json.dumps(compared, sort_keys=True)).digest()
 
     @property
     def number(self) -> str:
@@ -79,7 +81,7 @@ def contract_payment(
         raise ValueError(f"{target.origin_id} is no requisition")
     origin = payment_origin(realm, payment.id, bill.id, target.id)
     method = method_of(payment)
-    notes = notes_of(payment, method)
+    notes = notes_of(payment, method, payee=payment.vendor.name)
     fields: dict[str, Any] = {
         "date": payment.txn_date.isoformat(),
         "amount": f"{cash:.2f}",
@@ -94,7 +96,14 @@ def contract_payment(
     else:
         fields["notes"] = f"{notes}\n[{origin}]"
     return ContractPayment(
-        origin, bill.id, target.project_id, target.commitment_id, cash, fields, target.amount
+        origin,
+        bill.id,
+        target.project_id,
+        target.commitment_id,
+        cash,
+        fields,
+        target.amount,
+        notes_of(payment, method),
     )
 
 
@@ -125,11 +134,11 @@ def method_of(payment: BillPayment) -> str:
     return "check" if payment.pay_type == "Check" and on_paper else "electronic"
 
 
-def notes_of(payment: BillPayment, method: str) -> str:
+def notes_of(payment: BillPayment, method: str, *, payee: str = "") -> str:
     """Payee, reference and memo for the notes, without anything that may be a bank account number."""
     reference = payment.number.strip() if method != "check" else ""
     parts = [
-        f"Paid to {payment.vendor.name}",
+        f"Paid to {payee}" if payee else "",
         f"Reference {reference}" if reference else "",
         payment.memo.strip(),
     ]

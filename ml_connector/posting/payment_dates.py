@@ -16,8 +16,9 @@ from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
-from ml_connector.posting.direct_costs import SYNC_ROWS, headers_path
 from ml_connector.posting.paid_bills import BillTarget, PaidBill, Standing
+from ml_connector.posting.sync_rows import SYNC_ROWS, headers_path
+from ml_connector.posting.targets import payment_date_of
 from ml_connector.procore.client import Accepted, Missing, Outcome, ProcoreClient, Refused
 from ml_connector.qbo.models import Entity
 from ml_connector.settings import Connection
@@ -39,7 +40,7 @@ class PaymentDate:
     @property
     def origin_id(self) -> str:
         """The key of its ledger row; Procore has no record of its own for it."""
-        return f"{self.cost.origin_id}:payment_date"
+        return payment_date_of(self.cost.origin_id)
 
     @property
     def value(self) -> str | None:
@@ -155,6 +156,7 @@ class PaymentDateDesk:
             ]
             told = [entry for entry, _ in closed]
             audit.append(db, self.connection.name, told, run_id=self.run_id, actor="ml-connector")
+        crashpoint("K8")
         pairs = zip(group, closed, strict=True)
         return [(one, trouble) for one, (_, trouble) in pairs if trouble is not None]
 

@@ -25,7 +25,7 @@ from ml_connector.settings import Connection
 from ml_connector.store import audit, landing, ledger, payments, records, windows
 from ml_connector.store.ledger import Kind
 from ml_connector.store.payments import Share, ShareKind
-from ml_connector.store.records import Decision, Move, State
+from ml_connector.store.records import Decision, Move, Only, State
 
 PAYMENT = Entity.BILL_PAYMENT
 
@@ -39,6 +39,7 @@ class PaymentPoster:
     client: ProcoreClient
     run_id: str
     resend: bool = False
+    only: Only = None  # the records that the run is limited to
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
@@ -69,7 +70,9 @@ class PaymentPoster:
         after, name = "", self.connection.name
         while True:
             with self.engine.connect() as db:
-                rows = records.planned(db, name, PAYMENT, days, again_held=again, after=after, limit=SLICE)
+                rows = records.planned(
+                    db, name, PAYMENT, days, again_held=again, after=after, limit=SLICE, only=self.only
+                )
             if not rows:
                 return
             yield rows

@@ -8,15 +8,19 @@ from typing import Any, Protocol
 
 from sqlalchemy import Row
 
-from ml_connector.holds import Hold, Reason
+from ml_connector.holds import Choice, Hold, Reason
+from ml_connector.mapping.decided import is_no_duplicate, last_of
 from ml_connector.mapping.models import Route
 from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
+from ml_connector.posting.taking_back import is_refused
 from ml_connector.posting.targets import DirectCost, direct_costs
+from ml_connector.posting.unlocking import GONE
 from ml_connector.posting.vendors import Links
 from ml_connector.qbo.models import Bill, Entity, parse_bill
 from ml_connector.settings import Connection
 from ml_connector.store import landing
+from ml_connector.store.decisions import Made
 from ml_connector.store.ledger import Fate
 from ml_connector.store.records import MappedLine
 
@@ -50,6 +54,7 @@ class PlannedBill:
     lines: Sequence[MappedLine]
     targets: Sequence[Row[Any]]  # of `ledger`: its direct costs
     requisitions: Sequence[Row[Any]] = ()  # of `ledger`: its invoices on commitments
+    made: Sequence[Made] = ()  # what people decided about it, and still holds
 
     @property
     def vendor_id(self) -> str | None:
@@ -69,10 +74,14 @@ def planned_bill(
     lines: Sequence[MappedLine],
     targets: Sequence[Row[Any]],
     requisitions: Sequence[Row[Any]] = (),
+    made: Sequence[Made] = (),
 ) -> PlannedBill:
-    """A bill for planning from its landed version."""
+    """A bill for planning from its landed version, dated as a person decided where one did."""
     bill = None if version.tombstone else parse_bill(version.raw, Entity(version.entity))
-    return PlannedBill(row, version, bill, lines, targets, requisitions)
+    moved = [day for one in made if (day := one.next_open_day) is not None]
+    if bill is not None and moved:
+        bill = replace(bill, txn_date=moved[-1])
+    return PlannedBill(row, version, bill, lines, targets, requisitions, made)
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Planner:
             wanted=[],
             surplus=[],
             known={target.origin_id: target for target in bill.targets},
+            repeats_number=is_no_duplicate(bill.made),
         )
         vendor_id = bill.vendor_id
         if vendor_id in links.waiting:
@@ -114,7 +124,7 @@ class Planner:
             if bill.bill is not None and vendor_id is not None:
                 work.wanted = self._wanted(bill.bill, bill, bill.lines, links.ids[vendor_id])
             work.surplus = _surplus(bill, work.wanted)
-            self._remember_refusal(work)
+            self._remember_refusal(bill, work)
         return work
 
     def send_as_direct_costs(
@@ -127,7 +137,7 @@ class Planner:
             ]
             work.wanted = self._wanted(bill.bill, bill, direct, vendor_id)
             work.surplus = _surplus(bill, work.wanted)
-            self._remember_refusal(work)
+            self._remember_refusal(bill, work)
 
     def _wanted(
         self, source: Bill, bill: PlannedBill, lines: Sequence[MappedLine], vendor_id: int
@@ -152,21 +162,49 @@ class Planner:
         if bill.bill is not None:
             dates.append(bill.bill.txn_date)
         dated = min(dates, default=date.max)
-        if dated > closed_to:
+        if dated > closed_to or _may_pass(bill.made, closed_to):
             return
         sentence = (
-            f"{work.words}: it is dated {dated}, and the books are closed to {closed_to}. Give it another date in QBO, "
-            "or set an earlier books_closed_to in connection.yaml and replay it: then it is posted with its own date."
+            f"{work.words}: it is dated {dated}, and the books are closed to {closed_to}. Decide to post it with its own "
+            "date (post_anyway) or on the first open day (next_open_day), or give it another date in QBO."
         )
-        work.holds.append(Hold(Reason.PERIOD_CLOSED, sentence, f"PERIOD_CLOSED {closed_to}", ZERO))
+        cause, about = f"{Reason.PERIOD_CLOSED} {closed_to}", closed_to.isoformat()
+        work.holds.append(Hold(Reason.PERIOD_CLOSED, sentence, cause, ZERO, about=about))
 
-    def _remember_refusal(self, work: Work) -> None:
-        """An automatic run never sends a refused body again: the same sentence, no call (design 7)."""
-        for cost in work.wanted if not self.resend else []:
+    def _remember_refusal(self, bill: PlannedBill, work: Work) -> None:
+        """An automatic run never sends a refused body again: the same sentence, no call (design 7).
+
+        Where a person decided to leave a locked record as it is, nothing of the bill is sent any more.
+        """
+        refused = [(row, GONE) for row in work.surplus if is_refused(row)]
+        for cost in work.wanted:
             row = work.known.get(cost.origin_id)
             if row is not None and row.state == Fate.REFUSED and bytes(row.refused_hash) == cost.body_hash:
-                work.holds.append(Hold(Reason.REFUSED, row.refusal, f"REFUSED {row.refusal}"[:200], ZERO))
+                refused.append((row, cost.about))
+        for _, about in refused:
+            said = last_of(bill.made, Reason.LOCKED_IN_PROCORE, about)
+            if said is not None:
+                work.told.append(("kept", {"decided": str(said)}))
+                work.keep()
                 return
+        if refused and not self.resend:
+            work.holds.append(earlier_refusal(*refused[0]))
+
+
+def earlier_refusal(row: Row[Any], about: str = "") -> Hold:
+    """The hold of an earlier run, word by word; `about` is what a decision on a lock holds for."""
+    reason = Reason(row.refusal_reason or Reason.REFUSED)
+    cause = f"{reason} {row.refusal}"[:200]
+    return Hold(reason, row.refusal, cause, ZERO, about=about if reason is Reason.LOCKED_IN_PROCORE else "")
+
+
+def _may_pass(made: Sequence[Made], closed_to: date) -> bool:
+    """Whether a person let the bill pass that close of the books, or a later one, or excluded it altogether."""
+    return any(
+        one.choice is Choice.EXCLUDE
+        or (one.reason is Reason.PERIOD_CLOSED and date.fromisoformat(one.about) >= closed_to)
+        for one in made
+    )
 
 
 def _date_of(target: Row[Any]) -> date:

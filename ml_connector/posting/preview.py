@@ -8,20 +8,26 @@ from enum import StrEnum
 
 from sqlalchemy import Engine
 
+from ml_connector.mapping.decided import standing
 from ml_connector.mapping.publishing import procore_projects
+from ml_connector.mapping.vendor_merges import as_entered, is_active
 from ml_connector.mapping.windows import Mapper
 from ml_connector.money import total
+from ml_connector.posting.bill_vendors import BillVendors
 from ml_connector.posting.bill_work import Work
+from ml_connector.posting.drift_guard import DriftGuard
 from ml_connector.posting.payment_plans import PaymentPlanner, PaymentWork
 from ml_connector.posting.payment_windows import COUNTED
 from ml_connector.posting.payment_windows import plan as plan_payments
 from ml_connector.posting.planning import PlannedBill, Planner, planned_bill, sums
 from ml_connector.posting.requisition_plans import RequisitionPlanner
+from ml_connector.posting.typed_costs import TypedCosts
+from ml_connector.posting.vendor_changes import VendorChanges
 from ml_connector.posting.vendors import VendorDesk
 from ml_connector.procore.catalog import fetch_catalog
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import CommitmentBook
-from ml_connector.qbo.models import Entity, parse_vendor
+from ml_connector.qbo.models import Entity
 from ml_connector.settings import Connection
 from ml_connector.store import landing, ledger, records
 from ml_connector.store.ledger import Kind
@@ -113,32 +119,23 @@ class Preview:
             versions = landing.by_number(
                 db, self.connection.name, [decision.landing_number for decision in decisions]
             )
-            known = ledger.targets_of(
-                db,
-                self.connection.name,
-                Entity.VENDOR,
-                [decision.qbo_id for decision in decisions],
-                kind=Kind.VENDOR,
-            )
-        alive = {
-            decision.qbo_id
-            for decision in decisions
-            if not versions[decision.landing_number].tombstone
-            and parse_vendor(versions[decision.landing_number].raw).active
-        }
+        alive = {decision.qbo_id for decision in decisions if is_active(versions[decision.landing_number])}
         links = desk.foresee(alive)
+        linked = VendorChanges(desk).foresee(list(versions.values()))
         for decision in decisions:
             qbo_id = decision.qbo_id
             if qbo_id in links.holds:
                 yield _foreseen(decision, Action.HOLD, links.holds[qbo_id].sentence)
             elif qbo_id in links.waiting:
                 yield _foreseen(decision, Action.HOLD, f"an answer is awaited until {links.waiting[qbo_id]}")
+            elif qbo_id in linked:
+                facts = linked[qbo_id] or {}
+                what = ", ".join(f"{key} {value}" for key, value in facts.items()) or "it is linked"
+                yield _foreseen(decision, Action.UPDATE if facts else Action.NOTHING, what)
             elif qbo_id not in alive:
                 yield _foreseen(decision, Action.EXCLUDE, "the vendor is not active in QBO")
             elif links.ids[qbo_id] == 0:
                 yield _foreseen(decision, Action.CREATE, "Procore's directory has no such vendor")
-            elif known[qbo_id]:
-                yield _foreseen(decision, Action.NOTHING, "it is linked")
             else:
                 yield _foreseen(
                     decision, Action.UPDATE, f"Procore's vendor {links.ids[qbo_id]} would be linked"
@@ -154,43 +151,81 @@ class Preview:
                 yield _foreseen_payment(decision, works[decision.qbo_id])
 
     def _bills(self, desk: VendorDesk, decisions: Sequence[Decision]) -> Iterator[Foreseen]:
-        planner = Planner(self.connection, lambda: self.now, resend=False)
-        book = CommitmentBook(self.client)
-        on_commitments = RequisitionPlanner(
-            self.connection, self.engine, book, planner, lambda: self.now, keeps_lists=False
+        plans = BillPlans(self.connection, self.engine, self.client, desk, self.now)
+        for decision, bill, work in plans.of(decisions):
+            yield _foreseen_bill(decision, work, bill)
+
+
+class BillPlans:
+    """What posting would do with decided bills; lists of Procore are read once, however often it is asked."""
+
+    def __init__(
+        self, connection: Connection, engine: Engine, client: ProcoreClient, desk: VendorDesk, now: datetime
+    ) -> None:
+        self._connection = connection
+        self._engine = engine
+        self._desk = desk
+        self._planner = Planner(connection, lambda: now, resend=False)
+        self._on_commitments = RequisitionPlanner(
+            connection, engine, CommitmentBook(client), self._planner, lambda: now, keeps_lists=False
         )
+        self._drift = DriftGuard(connection, engine, client, lambda: now)
+        self._typed = TypedCosts(connection, engine, client, lambda: now, lambda: now, keeps_lists=False)
+
+    def of(self, decisions: Sequence[Decision]) -> Iterator[tuple[Decision, PlannedBill, Work]]:
+        """Each planned decision with its bill and the work that it would be. Raises the client's errors."""
         for first in range(0, len(decisions), CHUNK):
             chunk = decisions[first : first + CHUNK]
-            ids = [decision.qbo_id for decision in chunk]
-            with self.engine.connect() as db:
-                numbers = [decision.landing_number for decision in chunk]
-                versions = landing.by_number(db, self.connection.name, numbers)
-                targets, invoices = (
-                    {
-                        entity: ledger.targets_of(db, self.connection.name, entity, ids, kind=kind)
-                        for entity in {decision.entity for decision in chunk}
-                    }
-                    for kind in (Kind.DIRECT_COST, Kind.REQUISITION)
-                )
-            bills = [
-                planned_bill(
-                    decision,
-                    versions[decision.landing_number],
-                    decision.lines,
-                    targets[decision.entity][decision.qbo_id],
-                    invoices[decision.entity][decision.qbo_id],
-                )
-                for decision in chunk
-            ]
-            links = desk.foresee({bill.vendor_id for bill in bills if bill.vendor_id is not None})
+            bills = self._load(chunk)
+            links = self._desk.foresee({bill.vendor_id for bill in bills if bill.vendor_id is not None})
+            works: list[tuple[PlannedBill, Work]] = []
             for decision, bill in zip(chunk, bills, strict=True):
-                work = planner.work(Entity(decision.entity), bill, links)
-                until = planner.unsettled(bill)
+                work = self._planner.work(Entity(decision.entity), bill, links)
+                until = self._planner.unsettled(bill)
                 if until is not None:
                     work.wait(until)
-                on_commitments.plan(bill, work, links.ids.get(bill.vendor_id or ""))
-                planner.keep_closed(bill, work)
-                yield _foreseen_bill(decision, work, bill)
+                there, merged = links.of(bill.vendor_id)
+                self._on_commitments.plan(bill, work, there, merged)
+                self._planner.keep_closed(bill, work)
+                BillVendors(self._desk).check([bill], {decision.qbo_id: work}, links)
+                works.append((bill, work))
+            self._drift.check(works)
+            self._typed.check(works)
+            for decision, (bill, work) in zip(chunk, works, strict=True):
+                yield decision, bill, work
+
+    def _load(self, decisions: Sequence[Decision]) -> list[PlannedBill]:
+        name, ids = self._connection.name, [decision.qbo_id for decision in decisions]
+        entities = {decision.entity for decision in decisions}
+        with self._engine.connect() as db:
+            versions = landing.by_number(db, name, [decision.landing_number for decision in decisions])
+            for entity in entities:
+                mine = {number: one for number, one in versions.items() if one.entity == entity}
+                versions |= as_entered(db, name, entity, mine)
+            made = {
+                entity: standing(
+                    db,
+                    name,
+                    entity,
+                    [version for version in versions.values() if version.entity == entity],
+                )
+                for entity in entities
+            }
+            targets, invoices = (
+                {entity: ledger.targets_of(db, name, entity, ids, kind=kind) for entity in entities}
+                for kind in (Kind.DIRECT_COST, Kind.REQUISITION)
+            )
+        return [
+            planned_bill(
+                decision,
+                versions[decision.landing_number],
+                decision.lines,
+                targets[decision.entity][decision.qbo_id],
+                invoices[decision.entity][decision.qbo_id],
+                made[decision.entity].get(decision.qbo_id, ()),
+            )
+            for decision in decisions
+        ]
 
 
 def _foreseen_bill(decision: Decision, work: Work, bill: PlannedBill) -> Foreseen:
@@ -200,6 +235,8 @@ def _foreseen_bill(decision: Decision, work: Work, bill: PlannedBill) -> Foresee
         return _foreseen(decision, Action.HOLD, f"an answer is awaited until {work.wait_until}", live)
     if work.holds:
         return _foreseen(decision, Action.HOLD, work.holds[0].sentence, live)
+    if work.is_kept:
+        return _foreseen(decision, Action.NOTHING, "a person decided to keep what Procore has", live)
     if not work.differs:
         return _foreseen(decision, Action.NOTHING, "Procore holds it as it is", live)
     if not work.wanted and not work.has_invoices:
@@ -207,6 +244,7 @@ def _foreseen_bill(decision: Decision, work: Work, bill: PlannedBill) -> Foresee
     held = "".join(f"; held: {hold.sentence}" for hold in decision.holds)
     action = Action.UPDATE if bill.was_posted else Action.CREATE
     parts = [f"by project {sums(work.wanted)}"] if work.wanted else []
+    parts += [f"linked to the direct cost {there.id} that was typed there" for there in work.links.values()]
     parts += [f"on commitment {entry.contract.number}: {entry.amount:.2f}" for entry in work.invoices]
     return _foreseen(decision, action, f"{', '.join(parts)}{held}", wanted)
 

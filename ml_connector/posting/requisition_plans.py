@@ -3,7 +3,7 @@
 Nothing is read for a bill whose invoices are settled; what is read is kept for the run.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -28,6 +28,7 @@ from ml_connector.posting.commitments import (
 )
 from ml_connector.posting.invoices import (
     APPROVED,
+    DRAFT,
     RELEASE,
     Invoice,
     kept_items,
@@ -35,7 +36,7 @@ from ml_connector.posting.invoices import (
     share_hash,
     source_of,
 )
-from ml_connector.posting.planning import PlannedBill, Planner
+from ml_connector.posting.planning import PlannedBill, Planner, earlier_refusal
 from ml_connector.posting.schedule import Billed, Figures, bill_on, change_orders, figures_of
 from ml_connector.posting.targets import number_of, origin_of
 from ml_connector.procore.commitments import (
@@ -71,20 +72,25 @@ class RequisitionPlanner:
     keeps_lists: bool = True  # False for a dry run, which stores nothing
     _orders: dict[str, str] | None = field(default=None)
 
-    def plan(self, bill: PlannedBill, work: Work, vendor_id: int | None) -> None:
+    def plan(
+        self, bill: PlannedBill, work: Work, vendor_id: int | None, merged: frozenset[int] = frozenset()
+    ) -> None:
         """Add to `work` the invoices that are wanted, those that must go, warnings, or what keeps the bill.
 
-        `vendor_id` is the bill's vendor in Procore, None when nothing of the bill is to be sent.
+        `vendor_id` is the bill's vendor in Procore, None when nothing of the bill is to be sent; `merged` are vendors
+        there of those that QBO has merged with it.
         """
+        named = "" if bill.bill is None else bill.bill.vendor.name
+        sender = None if vendor_id is None else Sender(vendor_id, named, merged)
         lines = [line for line in bill.lines if is_subcontract(line)] if bill.bill is not None else []
         rows = {row.origin_id: row for row in bill.requisitions if row.state != Fate.REMOVED}
         if not work.open:
             return
         try:
             if lines or rows:
-                self._plan(bill, work, vendor_id, lines, rows)
-            if not work.holds and work.todo and bill.bill is not None and vendor_id is not None:
-                self._expect(bill, work, Sender(vendor_id, bill.bill.vendor.name))
+                self._plan(bill, work, sender, lines, rows)
+            if not work.holds and work.todo and bill.bill is not None and sender is not None:
+                self._expect(bill, work, sender)
         except Waits as waits:
             work.holds.append(self._hold(work, waits))
         except (OutcomeUnknown, TransientError) as error:
@@ -100,24 +106,27 @@ class RequisitionPlanner:
         self,
         bill: PlannedBill,
         work: Work,
-        vendor_id: int | None,
+        sender: Sender | None,
         lines: Sequence[MappedLine],
         rows: Mapping[str, Row[Any]],
     ) -> None:
-        if bill.bill is None or vendor_id is None:
+        if bill.bill is None or sender is None:
             self._let_go(work, list(rows.values()), number=bill.row.document)
             return
-        sender = Sender(vendor_id, bill.bill.vendor.name)
-        source = source_of(bill.bill, lines, vendor_id, is_paid_off=self._is_paid_off(bill.bill))
+        source = source_of(bill.bill, lines, sender.vendor_id, is_paid_off=self._is_paid_off(bill.bill))
         work.has_invoices = bool(lines)
         if lines and rows and all(_is_settled(row, source) for row in rows.values()):
             work.kept_back = total(line.amount for line in lines) - total(row.amount for row in rows.values())
             return
         if self._was_refused(work, rows, source):
             return
-        shares, missing = self._shares(bill.bill, lines, sender)
+        if bill.bill.entity is Entity.VENDOR_CREDIT:
+            shares, missing = self._shares_of_credit(bill.bill, lines, sender)
+        else:
+            self._check_sender(sender, rows.values())
+            shares, missing = self._shares(bill.bill, lines, sender)
         work.has_invoices = bool(shares)
-        self._without_commitment(bill, work, vendor_id, missing)
+        self._without_commitment(bill, work, sender.vendor_id, missing)
         for share in shares:
             work.invoices += self._invoices(bill.bill, work, share, rows, source)
         wanted = {invoice.origin_id for invoice in work.invoices}
@@ -130,6 +139,22 @@ class RequisitionPlanner:
         kept = total(share.amount for share in shares) - total(invoice.amount for invoice in work.invoices)
         work.kept_back = kept
 
+    def _check_sender(self, sender: Sender, rows: Iterable[Row[Any]]) -> None:
+        """A posted bill that got another vendor does not leave its contract by itself (S72). Raises Waits."""
+        for row in rows:
+            contracts = self.book.contracts(row.project_id)
+            contract = next((entry for entry in contracts if entry.id == row.commitment_id), None)
+            if contract is None or contract.vendor_id in sender.ids:
+                continue
+            there = self._still_there(row, contract)
+            if there is not None and there.status != DRAFT:
+                text = (
+                    f"it is billed on commitment {contract.number} of {contract.vendor_name}, invoice "
+                    f"{quoted(there.invoice_number, 30) or there.number} over {there.net:.2f}, and is from {sender.name} "
+                    "now: put the vendor back in QBO; or delete that invoice in Procore, or put it to draft, and replay"
+                )
+                raise Waits(Reason.VENDOR_MISMATCH, text, f"requisition {there.id}")
+
     def _is_paid_off(self, bill: Bill) -> bool:
         return self.connection.policies.retainage == "paid_short" and bill.balance == 0
 
@@ -137,7 +162,7 @@ class RequisitionPlanner:
         """Whether Procore refused the same before, and nobody asked for another try: then no call is made."""
         for row in rows.values() if not self.planner.resend else []:
             if row.state == Fate.REFUSED and row.wanted["source"] == source:
-                work.holds.append(Hold(Reason.REFUSED, row.refusal, f"REFUSED {row.refusal}"[:200], ZERO))
+                work.holds.append(earlier_refusal(row))
                 return True
         return False
 
@@ -162,6 +187,27 @@ class RequisitionPlanner:
                     raise
                 missing += mine
                 left = [line for line in left if line.project_id != none.project]
+
+    def _shares_of_credit(
+        self, bill: Bill, lines: Sequence[MappedLine], sender: Sender
+    ) -> tuple[list[Share], list[MappedLine]]:
+        """As `_shares`, but none on a commitment: no invoice below zero is ever sent (S57). Raises Waits."""
+        try:
+            shares, missing = self._shares(bill, lines, sender)
+        except Waits:  # which commitment is not sure, but that it is one is
+            shares, missing = [], []
+        if missing and not shares:
+            return shares, missing
+        named = [share.contract.number for share in shares] or sorted(
+            {line.commitment for line in lines if line.commitment}
+        )
+        amount = -total(line.amount for line in lines if line not in missing)
+        where = f"commitment {', '.join(named)}" if named else f"a commitment of {sender.name}"
+        text = (
+            f"{amount:.2f} of it is for {where}, and an invoice below zero is never sent: bill the next requisition less "
+            f"{amount:.2f} and exclude this credit, or give its line a rule with the route direct_cost"
+        )
+        raise Waits(Reason.CREDIT_ON_COMMITMENT, text, f"vendor {sender.vendor_id}")
 
     def _without_commitment(
         self, bill: PlannedBill, work: Work, vendor_id: int, missing: Sequence[MappedLine]
@@ -260,6 +306,7 @@ class RequisitionPlanner:
             amount=share.amount,
             share_hash=share_hash(number, share, self.connection.policies),
             source=source,
+            status=self.connection.policies.requisition_status,
         )
         if row is not None and _holds(row, invoice):
             return replace(
@@ -279,7 +326,8 @@ class RequisitionPlanner:
             return replace(invoice, there=theirs, is_linked=True, amount=theirs.net)
         figures = figures_of(share, commitment, self.connection.policies)
         invoice = replace(invoice, amount=figures.net, there=own, rates=_rates(figures, commitment))
-        if own is not None:
+        same_sum = own is not None and (own.net, own.invoice_number) == (invoice.amount, invoice.number)
+        if own is not None and not same_sum:
             self._check_change(invoice, own)
         every = self.book.requisitions(share.contract)
         billed = bill_on(
@@ -290,7 +338,10 @@ class RequisitionPlanner:
             policies=self.connection.policies,
         )
         header = self._header(bill, share.contract) if own is None else {}
-        return replace(invoice, billed=tuple(billed), header=header)
+        invoice = replace(invoice, billed=tuple(billed), header=header)
+        if own is not None and same_sum and not invoice.is_there:
+            self._check_change(invoice, own)
+        return invoice
 
     def _own(self, row: Row[Any], contract: Contract) -> Requisition | None:
         """Our invoice as it is in Procore; None when it never came to be. Raises Waits when a person deleted it."""
@@ -311,10 +362,12 @@ class RequisitionPlanner:
 
     def _check_change(self, invoice: Invoice, own: Requisition) -> None:
         """An invoice that others build on, or that is paid, is not changed. Raises Waits."""
-        if own.status == "draft" or (own.net == invoice.amount and own.invoice_number == invoice.number):
-            return  # it has no effect yet, or the change was made before a crash
+        if own.status == DRAFT:
+            return  # it has no effect yet
         number, difference = invoice.contract.number, invoice.amount - own.net
         advice = f"put the bill back to what it was, and bill {difference:+.2f} on the next requisition"
+        if not difference:
+            advice = "let it have its old codes again, and move the money between the lines on the next requisition"
         if any(entry.number > own.number for entry in self.book.requisitions(invoice.contract)):
             text = f"commitment {number} has a later invoice, which builds on this one over {own.net:.2f}: {advice}"
             raise Waits(Reason.LATER_INVOICE_EXISTS, text, f"commitment {invoice.contract.id}")
@@ -348,7 +401,9 @@ class RequisitionPlanner:
         number = max((entry.number for entry in known), default=0) + 1
         items = tuple(_foreseen(entry) for entry in invoice.billed)
         known.append(
-            Requisition(0, number, invoice.number, APPROVED, None, invoice.origin_id, invoice.amount, items)
+            Requisition(
+                0, number, invoice.number, invoice.status, None, invoice.origin_id, invoice.amount, items
+            )
         )
 
     # -- invoices that a person made --------------------------------------------------------------------------------
@@ -357,7 +412,7 @@ class RequisitionPlanner:
         self, bill: Bill, share: Share, invoice: Invoice, commitment: Commitment, row: Row[Any] | None
     ) -> Requisition | None:
         """The invoice that the subcontractor entered itself (S46). Raises Waits when that is not sure."""
-        if row is not None and not row.wanted["linked"] and row.state not in UNCLEAR and row.procore_id:
+        if row is not None and not row.wanted["linked"] and row.procore_id:
             return None
         with self.engine.connect() as db:
             taken = ledger.linked(db, self.connection.name, Kind.REQUISITION, share.contract.id)
@@ -413,9 +468,9 @@ class RequisitionPlanner:
         for row in rows:
             contract = Contract(row.commitment_id, row.project_id, "", "", "", None, "")
             there = self._still_there(row, contract)
-            if there is None or there.status == "draft":
+            if there is None or there.status == DRAFT:
                 work.gone.append((row, None))
-            elif self.connection.policies.gone_requisition == "draft" and not row.wanted["linked"]:
+            elif self.connection.policies.gone_requisition != "hold" and not row.wanted["linked"]:
                 work.gone.append((row, there))
             else:
                 text = (

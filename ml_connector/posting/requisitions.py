@@ -17,12 +17,12 @@ from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, Recon
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.invoices import Invoice, around
+from ml_connector.posting.invoices import DRAFT, Invoice, around
 from ml_connector.posting.targets import void_number
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import REQUISITIONS, CommitmentBook, Requisition, net_of
 from ml_connector.settings import Connection
-from ml_connector.store import audit, ledger
+from ml_connector.store import audit, ledger, windows
 from ml_connector.store.ledger import Confirmed, Fate, Intent, Kind
 from ml_connector.transport.call import CallRefused
 
@@ -105,6 +105,8 @@ class RequisitionDesk:
                     self._note(work, invoice, found)
                     return None
             if there is not None and self._is_done(row, invoice, there):
+                if invoice.is_unlinked and there.origin_id:
+                    self._unlink(work, invoice, there.id)
                 return self._settle(work, invoice, there.id, there.net)
             self._intend(work, invoice)
             crashpoint("K5")
@@ -136,11 +138,13 @@ class RequisitionDesk:
                 raise
             self._locked(work, invoice, invoice.there)
             return None
+        crashpoint("K14")
         return _object(self.client.patch(path, invoice.body()))
 
     def _close(self, work: Work, invoice: Invoice, answer: Mapping[str, Any]) -> int | None:
         named = answer.get("id")
-        if not isinstance(named, int) or answer.get("origin_id") != invoice.origin_id:
+        linked = str(answer.get("origin_id") or "")
+        if not isinstance(named, int) or linked not in _links_of(invoice):
             raise OutcomeUnknown("an invoice was answered without its id and origin id", vendor="procore")
         try:
             net = net_of(answer)
@@ -151,6 +155,8 @@ class RequisitionDesk:
         if net is None:
             raise OutcomeUnknown("an invoice says no current payment due", vendor="procore")
         if net == invoice.amount:
+            if invoice.is_unlinked and linked:
+                self._unlink(work, invoice, named)
             return self._settle(work, invoice, named, net)
         with self.engine.begin() as db:
             ledger.found(db, self.connection.name, {invoice.origin_id: named})
@@ -162,6 +168,19 @@ class RequisitionDesk:
         self._note_refusal(work, invoice, still_counts=not silent)
         return None
 
+    def _unlink(self, work: Work, invoice: Invoice, requisition_id: int) -> None:
+        """Take the origin id off again, so that people may edit it; where Procore keeps it, that is told and no harm."""
+        with self.engine.begin() as db:
+            ledger.found(db, self.connection.name, {invoice.origin_id: requisition_id})
+        crashpoint("K14")
+        try:
+            self.client.patch(f"{REQUISITIONS}/{requisition_id}", invoice.change(origin_id=None))
+        except CallRefused as refusal:
+            if not _is_lock(refusal):
+                raise
+            text = f"invoice {invoice.number} on commitment {invoice.contract.number} stays locked for people in Procore"
+            work.warnings.append((Reason.LOCKED_IN_PROCORE, f"{work.words}: {text}."))
+
     def _settle(self, work: Work, invoice: Invoice, requisition_id: int, net: Decimal) -> int:
         with self.engine.begin() as db:
             self._confirm(db, invoice, requisition_id, net)
@@ -172,6 +191,11 @@ class RequisitionDesk:
                 "amount": net,
             }
             self._tell(db, [audit.Entry("posted", work.entity, work.qbo_id, detail)])
+            # A release that was larger than what the commitment held may fit now.
+            cause = f"{Reason.UNBALANCED} commitment {invoice.contract.id}"
+            windows.wake_causes(
+                db, self.connection.name, [cause], why="an invoice of its commitment was posted"
+            )
         crashpoint("K8")
         return requisition_id
 
@@ -196,12 +220,8 @@ class RequisitionDesk:
         """Whether an invoice of which the outcome was unclear came to be as it is wanted."""
         unclear = row is not None and row.state in (Fate.SENDING, Fate.UNKNOWN)
         same = row is not None and bytes(row.wanted_hash) == invoice.share_hash
-        as_wanted = (there.net, there.status, there.origin_id) == (
-            invoice.amount,
-            "approved",
-            invoice.origin_id,
-        )
-        return unclear and same and as_wanted
+        as_wanted = there.net == invoice.amount and there.origin_id in _links_of(invoice)
+        return unclear and same and as_wanted and invoice.is_there and there.status != DRAFT
 
     def _intend(self, work: Work, invoice: Invoice, *, sent: bool = True) -> None:
         intent = Intent(
@@ -301,6 +321,7 @@ class RequisitionDesk:
                 invoice.origin_id,
                 refused_hash=invoice.share_hash,
                 refusal=work.refused.get(invoice.origin_id, work.holds[0].sentence),
+                reason=work.holds[0].reason,
                 still_counts=still_counts,
             )
 
@@ -313,23 +334,57 @@ class RequisitionDesk:
     # -- what must go -----------------------------------------------------------------------------------------------
 
     def _take_back(self, work: Work, row: Row[Any], there: Requisition | None) -> None:
-        fields = {"invoice_number": void_number(row.number, row.qbo_id)}
-        if there is not None and not self._to_draft(
-            work, row.project_id, row.commitment_id, there.id, **fields
-        ):
+        if there is not None:
+            change = "delete" if self.connection.policies.gone_requisition == "delete" else "draft"
+            going = {"origin_id": row.origin_id, "change": change, "id": there.id}
+            with self.engine.begin() as db:
+                self._tell(db, [audit.Entry("sent", work.entity, work.qbo_id, going)])
+        crashpoint("K5")
+        if there is not None and not self._loses_effect(work, row, there):
             return
+        crashpoint("K7")
         with self.engine.begin() as db:
             ledger.remove(db, self.connection.name, row.origin_id)
             detail = {"origin_id": row.origin_id, "amount": row.amount}
             self._tell(db, [audit.Entry("reversed", work.entity, work.qbo_id, detail)])
+        crashpoint("K8")
+
+    def _loses_effect(self, work: Work, row: Row[Any], there: Requisition) -> bool:
+        """Whether it is gone, or a draft, as the policy says; else `work` says why not."""
+        if self.connection.policies.gone_requisition == "delete":
+            return self._takes_back(work, there.id, lambda: self._delete(row, there), "deleted")
+        number = void_number(row.number, row.qbo_id)
+        return self._to_draft(work, row.project_id, row.commitment_id, there.id, invoice_number=number)
+
+    def _delete(self, row: Row[Any], there: Requisition) -> None:
+        """For good; one that is linked must be unlinked first (procore-api 9.5)."""
+        path, params = f"{REQUISITIONS}/{there.id}", {"project_id": int(row.project_id)}
+        try:
+            self.client.delete(path, params)
+        except CallRefused as refusal:
+            if not _is_lock(refusal):
+                raise
+        else:
+            return
+        self.client.patch(path, around(row.project_id, row.commitment_id, {"origin_id": None}))
+        crashpoint("K14")
+        try:
+            self.client.delete(path, params)
+        except CallRefused:
+            self.client.patch(path, around(row.project_id, row.commitment_id, {"origin_id": row.origin_id}))
+            raise
 
     def _to_draft(
         self, work: Work, project_id: str, commitment_id: int, requisition_id: int, **fields: str
     ) -> bool:
         """Whether the invoice is a draft now, which counts nothing; else `work` says why not."""
         path = f"{REQUISITIONS}/{requisition_id}"
+        body = around(project_id, commitment_id, {"status": DRAFT, **fields})
+        return self._takes_back(work, requisition_id, lambda: self.client.patch(path, body), "put to draft")
+
+    def _takes_back(self, work: Work, requisition_id: int, act: Callable[[], object], done: str) -> bool:
         try:
-            self.client.patch(path, around(project_id, commitment_id, {"status": "draft", **fields}))
+            act()
         except ReconnectNeeded:
             raise
         except (OutcomeUnknown, TransientError) as error:
@@ -338,7 +393,7 @@ class RequisitionDesk:
         except PermanentError as error:
             text = _words_of(error)
             sentence = (
-                f"{work.words}: invoice {requisition_id} on a commitment cannot be put to draft ({text}). "
+                f"{work.words}: invoice {requisition_id} on a commitment cannot be {done} ({text}). "
                 "Do it in Procore, then replay."
             )
             cause = f"LOCKED_IN_PROCORE requisition {requisition_id}"
@@ -352,6 +407,11 @@ class RequisitionDesk:
 
     def _tell(self, db: Database, entries: Sequence[audit.Entry]) -> None:
         audit.append(db, self.connection.name, entries, run_id=self.run_id, actor="ml-connector")
+
+
+def _links_of(invoice: Invoice) -> set[str]:
+    """Origin ids under which the invoice may stand in Procore."""
+    return {invoice.origin_id, ""} if invoice.is_unlinked else {invoice.origin_id}
 
 
 def _object(answer: Any) -> Mapping[str, Any]:

@@ -49,6 +49,11 @@ class DirectCost:
         return str(self.header["invoice_number"])
 
     @property
+    def about(self) -> str:
+        """A short form of its hash: what a decision on this very content holds for."""
+        return self.body_hash.hex()[:16]
+
+    @property
     def line_origins(self) -> list[str]:
         """Origin ids of the lines."""
         return [line["origin_id"] for line in self.lines]
@@ -62,6 +67,11 @@ class DirectCost:
 def origin_of(realm: str, entity: Entity, qbo_id: str, target: str) -> str:
     """The origin id of a target record (`target`: Procore project or commitment id)."""
     return f"qbo:{realm}:{entity.lower()}:{qbo_id}:{target}"
+
+
+def payment_date_of(origin: str) -> str:
+    """The key of the ledger row of a direct cost's payment date; Procore has no record of its own for it."""
+    return f"{origin}:payment_date"
 
 
 def vendor_origin(realm: str, qbo_id: str) -> str:

@@ -1,95 +1,80 @@
-"""Vendors in Procore's directory: found, adopted, created, and put on the projects that need them.
+"""Vendors in Procore's directory: found, adopted or created, so that bills can name them. Links go by id for good."""
 
-Procore's names are not unique, so a sure match is linked, several are held, and only without any candidate one is made.
-"""
-
-import hashlib
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection as Database
+from sqlalchemy import Engine, Row
 
-from ml_connector.crashpoints import crashpoint
-from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
+from ml_connector.errors import (
+    BadRecord,
+    OutcomeUnknown,
+    PermanentError,
+    ReconnectNeeded,
+    TransientError,
+)
 from ml_connector.holds import Hold, Reason
+from ml_connector.mapping.publishing import newest_vendor_links
+from ml_connector.mapping.vendor_sheet import VendorLink, VendorLinks
 from ml_connector.money import ZERO
 from ml_connector.posting.targets import sendable, vendor_origin
-from ml_connector.procore.client import Accepted, Outcome, ProcoreClient, Refused
-from ml_connector.procore.directory import DirectoryVendor, fetch_project_vendor_ids, fetch_vendors
+from ml_connector.posting.vendor_matching import (
+    Adopt,
+    Create,
+    ambiguous,
+    match,
+    match_key,
+    match_row,
+)
+from ml_connector.posting.vendor_writes import VendorWrite, VendorWriter, forbidden, refused
+from ml_connector.procore.client import ProcoreClient
+from ml_connector.procore.directory import DirectoryVendor, fetch_inactive_vendors, fetch_vendors
 from ml_connector.qbo.models import Entity, Vendor, parse_vendor
 from ml_connector.settings import Connection
-from ml_connector.store import audit, exact_json, landing, ledger
-from ml_connector.store.ledger import Confirmed, Fate, Intent, Kind
-from ml_connector.transport.call import CallRefused
+from ml_connector.store import aliases, landing, ledger
+from ml_connector.store.ledger import Fate
 
-LEGAL_FORMS = frozenset(
-    ("inc", "incorporated", "llc", "ltd", "limited", "corp", "corporation", "co", "company")
-) | frozenset(("lp", "llp", "pllc", "pc", "gmbh", "plc"))
-SYNC_ROWS = 1000
-
-
-def match_key(name: str) -> str:
-    """A name as it is compared: without case, punctuation and legal form; "&" is "and"."""
-    words = re.findall(r"\w+", name.casefold().replace("&", " and ").replace("'", "").replace(".", ""))
-    while len(words) > 1 and words[-1] in LEGAL_FORMS:
-        words.pop()
-    return " ".join(words)
-
-
-@dataclass(frozen=True)
-class Adopt:
-    """Link this vendor of Procore."""
-
-    procore_id: int
-
-
-@dataclass(frozen=True)
-class Create:
-    """Make a new one."""
-
-
-Match = Adopt | Create | Hold
-
-
-def match(vendor: Vendor, origin_id: str, directory: Sequence[DirectoryVendor]) -> Match:
-    """What to do for a vendor that is not linked yet, given Procore's whole directory. Pure."""
-    ours = [entry for entry in directory if entry.origin_id == origin_id]
-    if len(ours) == 1:
-        return Adopt(ours[0].id)
-    key = match_key(vendor.name)
-    alike = [entry for entry in directory if match_key(entry.name) == key]
-    active = [entry for entry in alike if entry.active]
-    if not alike:
-        return Create()
-    if len(active) == 1 and not active[0].origin_id:
-        return Adopt(active[0].id)
-    cause = f"vendor {vendor.id}"
-    if not active:
-        sentence = f"Vendor {vendor.name} is inactive in Procore. Make it active there, or exclude its bills."
-        return Hold(Reason.VENDOR_INACTIVE, sentence, f"VENDOR_INACTIVE {cause}", ZERO)
-    where = "; ".join(
-        f"{entry.name} ({entry.city or 'no city'}, Procore id {entry.id})" for entry in active[:5]
-    )
-    linked = ", one of them linked to another QBO vendor" if any(entry.origin_id for entry in active) else ""
-    sentence = (
-        f"Vendor {vendor.name} has {len(active)} possible match{'es' if len(active) > 1 else ''} in Procore{linked}: "
-        f"{where}. Merge or rename them in Procore so that one is left."
-    )
-    return Hold(Reason.VENDOR_AMBIGUOUS, sentence, f"VENDOR_AMBIGUOUS {cause}", ZERO)
+ROW = "procore_vendor"  # in the stored body of a link that a row of vendors.csv made: what the row names
+ASKED = "vendor"  # likewise: whom
 
 
 @dataclass
 class Links:
-    """What is known after `VendorDesk.link`: Procore ids by QBO id, holds, and vendors that must wait until an instant."""
+    """What is known after `VendorDesk.link`: Procore ids by QBO id, holds, and vendors that must wait until an instant.
+
+    `merged` are Procore ids of the vendors that QBO merged with one; `rows` says which row of vendors.csv decided.
+    """
 
     ids: dict[str, int] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     waiting: dict[str, datetime] = field(default_factory=dict)
+    merged: dict[str, frozenset[int]] = field(default_factory=dict)
+    rows: dict[str, str] = field(default_factory=dict)
     created: int = 0
     adopted: int = 0
+
+    def of(self, qbo_id: str | None) -> tuple[int | None, frozenset[int]]:
+        """A vendor in Procore, and the vendors there of those that QBO merged with it."""
+        return self.ids.get(qbo_id or ""), self.merged.get(qbo_id or "", frozenset())
+
+
+def is_linked(row: Row[Any] | None) -> bool:
+    """Whether a ledger row of a vendor says that Procore has it, be a change of it under way or refused."""
+    return row is not None and row.procore_id is not None and row.confirmed_hash is not None
+
+
+@dataclass
+class _Asked:
+    """What was asked of a desk, sorted by what has to be done."""
+
+    links: Links
+    missing: list[str]
+    rows: Mapping[str, Row[Any]]
+    versions: Mapping[str, landing.Version]
+    sheet: VendorLinks
+    named: Mapping[str, VendorLink]  # rows of vendors.csv by QBO id
 
 
 @dataclass
@@ -102,77 +87,177 @@ class VendorDesk:
     run_id: str
     settled_at: Callable[[], datetime]  # when a write that is unclear now may be looked at again
     now: Callable[[], datetime]
+    resend: bool = False  # repeats what Procore refused before: a replay by a person
     _directory: list[DirectoryVendor] | None = None
-    _on_project: dict[str, set[int]] = field(default_factory=dict)
+    _inactive: set[int] | None = None
+
+    def __post_init__(self) -> None:
+        self.writer = VendorWriter(self.connection, self.engine, self.client, self.run_id, self.settled_at)
 
     def link(self, vendor_ids: Collection[str]) -> Links:
         """Procore ids of these QBO vendors, linking or creating those that are not linked yet. Repeatable."""
-        links, missing, versions = self._look(vendor_ids)
-        rows = self._match(missing, versions, links) if missing else []
-        for first in range(0, len(rows), SYNC_ROWS):
-            self._send(rows[first : first + SYNC_ROWS], links)
+        with self.engine.connect() as db:
+            asked = self._look(db, vendor_ids)
+        links = asked.links
+        writes, noted = self._match(asked)
+        if noted:
+            links.ids |= {write.qbo_id: write.wanted["id"] for write in noted}
+            with self.engine.begin() as db:
+                self.writer.note(db, noted, links.ids)
+        done = self.writer.write(writes)
+        links.ids |= done.accepted
+        links.waiting |= done.waiting
+        for write in writes:
+            hold = done.hold(write)
+            if hold is not None:
+                links.holds[write.qbo_id] = hold
+            elif write.qbo_id in done.accepted:
+                links.adopted += "id" in write.row
+                links.created += "id" not in write.row
         return links
 
     def foresee(self, vendor_ids: Collection[str]) -> Links:
         """What `link` would come to, by reading alone; a vendor that would be created has the id 0."""
-        links, missing, versions = self._look(vendor_ids)
-        for vendor, _, row in self._match(missing, versions, links) if missing else []:
-            links.ids[vendor.id] = int(row.get("id", 0))
-        return links
-
-    def _look(self, vendor_ids: Collection[str]) -> tuple[Links, list[str], dict[str, landing.Version]]:
-        """What the ledger knows, and the vendors that it does not know with their newest versions."""
-        links = Links()
-        realm, name = self.connection.qbo.realm_id, self.connection.name
         with self.engine.connect() as db:
-            rows = ledger.rows(db, name, [vendor_origin(realm, qbo_id) for qbo_id in vendor_ids])
-            for qbo_id in sorted(vendor_ids):
-                row = rows.get(vendor_origin(realm, qbo_id))
-                if row is not None and row.state == Fate.CONFIRMED:
-                    links.ids[qbo_id] = row.procore_id
-                elif row is not None and row.not_before is not None and row.not_before > self.now():
-                    links.waiting[qbo_id] = row.not_before
-            missing = [
-                qbo_id
-                for qbo_id in sorted(vendor_ids)
-                if qbo_id not in links.ids and qbo_id not in links.waiting
-            ]
-            return links, missing, landing.newest(db, name, Entity.VENDOR, missing)
+            asked = self._look(db, vendor_ids)
+        writes, noted = self._match(asked)
+        asked.links.ids |= {write.qbo_id: int(write.wanted.get("id", 0)) for write in (*writes, *noted)}
+        return asked.links
 
-    def _match(
-        self, missing: Sequence[str], versions: Mapping[str, landing.Version], links: Links
-    ) -> list[tuple[Vendor, landing.Version, dict[str, Any]]]:
+    def inactive_among(self, procore_ids: Collection[int]) -> set[int]:
+        """Those that are inactive in Procore: one short list a run. Raises the client's errors, a refusal once."""
+        if self._inactive is None:
+            known, self._inactive = self._directory, set()
+            try:
+                entries = fetch_inactive_vendors(self.client) if known is None else known
+            except (OutcomeUnknown, TransientError):
+                self._inactive = None
+                raise
+            self._inactive = {entry.id for entry in entries if not entry.active}
+        return self._inactive & set(procore_ids)
+
+    def note_activity(self, procore_id: int, *, active: bool) -> None:
+        """Remember what this run made of a vendor."""
+        if self._inactive is not None:
+            (self._inactive.discard if active else self._inactive.add)(procore_id)
+
+    # -- what the ledger knows --------------------------------------------------------------------------------------
+
+    def _look(self, db: Database, vendor_ids: Collection[str]) -> _Asked:
+        name, realm = self.connection.name, self.connection.qbo.realm_id
+        sheet = newest_vendor_links(db, name)
+        known = ledger.rows(db, name, [vendor_origin(realm, qbo_id) for qbo_id in vendor_ids])
+        rows = {row.qbo_id: row for row in known.values()}
+        linked = {qbo_id for qbo_id in vendor_ids if is_linked(rows.get(qbo_id))}
+        by_row = {qbo_id for qbo_id in linked if ROW in rows[qbo_id].wanted}
+        unsure = set(vendor_ids) if sheet.by_vendor else set(vendor_ids) - (linked - by_row)
+        versions = landing.newest(db, name, Entity.VENDOR, unsure)
+        asked = _Asked(Links(), [], rows, versions, sheet, _rows_of(sheet, versions, rows))
+        for qbo_id in sorted(vendor_ids):
+            self._sort(asked, qbo_id)
+        asked.links.merged = self._merged(db, vendor_ids)
+        return asked
+
+    def _sort(self, asked: _Asked, qbo_id: str) -> None:
+        links, row, link = asked.links, asked.rows.get(qbo_id), asked.named.get(qbo_id)
+        by_row = None if row is None else row.wanted.get(ROW)
+        if row is not None and is_linked(row) and by_row == (None if link is None else link.procore_vendor):
+            links.ids[qbo_id] = row.procore_id
+            if link is not None:
+                links.rows[qbo_id] = asked.sheet.source(link)
+        elif row is not None and row.not_before is not None and row.not_before > self.now():
+            links.waiting[qbo_id] = row.not_before
+        else:
+            asked.missing.append(qbo_id)
+
+    def _merged(self, db: Database, vendor_ids: Collection[str]) -> dict[str, frozenset[int]]:
+        """Procore ids of the vendors that QBO merged with those asked for."""
+        name, realm = self.connection.name, self.connection.qbo.realm_id
+        families = aliases.families(db, name, vendor_ids)
+        origins = {vendor_origin(realm, other) for others in families.values() for other in others}
+        rows = ledger.rows(db, name, origins) if origins else {}
+        ids = {row.qbo_id: row.procore_id for row in rows.values() if is_linked(row)}
+        return {
+            vendor: frozenset(ids[other] for other in others if other in ids)
+            for vendor, others in families.items()
+        }
+
+    # -- what Procore has -------------------------------------------------------------------------------------------
+
+    def _match(self, asked: _Asked) -> tuple[list[VendorWrite], list[VendorWrite]]:
+        """What is to be sent, and the links by vendors.csv that are noted here alone."""
+        if not asked.missing:
+            return [], []
+        links = asked.links
         try:
             directory = self._read_directory()
         except ReconnectNeeded:
             raise
         except PermanentError as error:
-            for qbo_id in missing:
-                links.holds[qbo_id] = _forbidden(error)
-            return []
-        rows: list[tuple[Vendor, landing.Version, dict[str, Any]]] = []
+            links.holds |= dict.fromkeys(asked.missing, forbidden(error))
+            return [], []
+        writes: list[VendorWrite] = []
+        noted: list[VendorWrite] = []
         coming: dict[str, str] = {}
-        for qbo_id in missing:
-            version = versions.get(qbo_id)
+        for qbo_id in asked.missing:
+            version = asked.versions.get(qbo_id)
             vendor = self._readable(qbo_id, version, links)
             if vendor is None or version is None:
                 continue
-            origin = vendor_origin(self.connection.qbo.realm_id, qbo_id)
-            found = match(vendor, origin, directory)
-            if isinstance(found, Create) and match_key(vendor.name) in coming:
-                other = coming[match_key(vendor.name)]
-                found = Hold(
-                    Reason.VENDOR_AMBIGUOUS,
-                    f"Vendor {vendor.name} has the same name as {other} but for spelling. Merge them in QBO, or rename one.",
-                    f"VENDOR_AMBIGUOUS vendor {qbo_id}",
-                    ZERO,
-                )
+            if (link := asked.named.get(qbo_id)) is not None:
+                found = self._by_row(asked, vendor, version, link, directory)
+            else:
+                found = self._by_name(asked, vendor, version, directory, coming)
             if isinstance(found, Hold):
                 links.holds[qbo_id] = found
-                continue
-            coming[match_key(vendor.name)] = vendor.name
-            rows.append((vendor, version, _sync_row(vendor, origin, found)))
-        return rows
+            else:
+                (noted if link is not None else writes).append(found)
+        return writes, noted
+
+    def _by_row(
+        self,
+        asked: _Asked,
+        vendor: Vendor,
+        version: landing.Version,
+        link: VendorLink,
+        directory: Sequence[DirectoryVendor],
+    ) -> VendorWrite | Hold:
+        source = asked.sheet.source(link)
+        found = match_row(vendor, link, source, directory)
+        if isinstance(found, Hold):
+            return found
+        asked.links.rows[vendor.id] = source
+        origin = vendor_origin(self.connection.qbo.realm_id, vendor.id)
+        return _noted(vendor, version, origin, found, link, asked.rows.get(vendor.id))
+
+    def _by_name(
+        self,
+        asked: _Asked,
+        vendor: Vendor,
+        version: landing.Version,
+        directory: Sequence[DirectoryVendor],
+        coming: dict[str, str],
+    ) -> VendorWrite | Hold:
+        origin, key = vendor_origin(self.connection.qbo.realm_id, vendor.id), match_key(vendor.name)
+        found = match(vendor, origin, directory)
+        if isinstance(found, Create) and key in coming:
+            text = (
+                f"Vendor {vendor.name} has the same name as {coming[key]} but for spelling. "
+                "Merge them in QBO, or rename one."
+            )
+            return ambiguous(vendor.id, text)
+        if isinstance(found, Hold):
+            return found
+        coming[key] = vendor.name
+        write = _write(vendor, version, origin, found)
+        return self._refused_before(asked.rows.get(vendor.id), write) or write
+
+    def _refused_before(self, row: Row[Any] | None, write: VendorWrite) -> Hold | None:
+        """An automatic run never sends a refused body again: the same sentence, no call (design 7)."""
+        if self.resend or row is None or row.state != Fate.REFUSED:
+            return None
+        same = bytes(row.refused_hash or b"") == write.wanted_hash
+        return refused(write.qbo_id, row.refusal) if same else None
 
     def _readable(self, qbo_id: str, version: landing.Version | None, links: Links) -> Vendor | None:
         try:
@@ -189,183 +274,49 @@ class VendorDesk:
             self._directory = fetch_vendors(self.client)
         return self._directory
 
-    def _send(self, rows: Sequence[tuple[Vendor, landing.Version, dict[str, Any]]], links: Links) -> None:
-        name = self.connection.name
-        intents = [
-            Intent(
-                origin_id=row["origin_id"],
-                kind=Kind.VENDOR,
-                entity=Entity.VENDOR,
-                qbo_id=vendor.id,
-                project_id="",
-                landing_number=version.number,
-                sync_token=version.sync_token,
-                wanted=row,
-                wanted_hash=_hash(row),
-            )
-            for vendor, version, row in rows
-        ]
-        with self.engine.begin() as db:
-            ledger.intend(db, name, intents, run_id=self.run_id)
-            audit.append(
-                db, name, [_sent(intent) for intent in intents], run_id=self.run_id, actor="ml-connector"
-            )
-        crashpoint("K5")
-        try:
-            answer = self.client.sync(
-                "/rest/v1.0/vendors/sync",
-                {"company_id": self.connection.procore.company_id},
-                [row for _, _, row in rows],
-            )
-        except (OutcomeUnknown, TransientError) as error:
-            self._doubt(intents, error, links)
-            return
-        except ReconnectNeeded:
-            raise
-        except PermanentError as error:
-            self._refuse(rows, error, links)
-            return
-        crashpoint("K14")
-        self._record(rows, intents, answer.settle([row for _, _, row in rows]), links)
 
-    def _refuse(
-        self,
-        rows: Sequence[tuple[Vendor, landing.Version, dict[str, Any]]],
-        error: PermanentError,
-        links: Links,
-    ) -> None:
-        """A whole call was refused: find the vendors that are to blame by halves, so that the others go through."""
-        if error.status in (401, 403, 404):
-            links.holds.update({vendor.id: _forbidden(error) for vendor, _, _ in rows})
-        elif len(rows) == 1:
-            vendor = rows[0][0]
-            text = (error.fault.text if isinstance(error, CallRefused) else "") or str(error)
-            sentence = f"Procore refused vendor {vendor.name}: {text}. Correct it in QBO or in Procore."
-            links.holds[vendor.id] = Hold(Reason.REFUSED, sentence, f"REFUSED vendor {vendor.id}", ZERO)
-        else:
-            middle = len(rows) // 2
-            self._send(rows[:middle], links)
-            self._send(rows[middle:], links)
-
-    def _doubt(self, intents: Sequence[Intent], error: OutcomeUnknown | TransientError, links: Links) -> None:
-        again = self.settled_at()
-        if isinstance(error, TransientError) and error.not_before is not None:
-            again = max(again, error.not_before)
-        with self.engine.begin() as db:
-            ledger.doubt(db, self.connection.name, [intent.origin_id for intent in intents], not_before=again)
-        for intent in intents:
-            links.waiting[intent.qbo_id] = again
-
-    def _record(
-        self,
-        rows: Sequence[tuple[Vendor, landing.Version, dict[str, Any]]],
-        intents: Sequence[Intent],
-        outcomes: Mapping[str, Outcome],
-        links: Links,
-    ) -> None:
-        name, confirmed, told, unclear = self.connection.name, [], [], []
-        with self.engine.begin() as db:
-            for (vendor, _, row), intent in zip(rows, intents, strict=True):
-                outcome = outcomes[intent.origin_id]
-                if isinstance(outcome, Accepted):
-                    procore_id = int(outcome.entity["id"])
-                    confirmed.append(Confirmed(intent.origin_id, procore_id, intent.wanted_hash))
-                    links.ids[vendor.id] = procore_id
-                    adopted = "id" in row
-                    links.adopted += adopted
-                    links.created += not adopted
-                    event = "linked" if adopted else "created"
-                    told.append(
-                        audit.Entry(
-                            event, intent.entity, vendor.id, {"procore_id": procore_id, "name": vendor.name}
-                        )
-                    )
-                elif isinstance(outcome, Refused):
-                    ledger.refuse(
-                        db, name, intent.origin_id, refused_hash=intent.wanted_hash, refusal=outcome.text
-                    )
-                    sentence = f"Procore refused vendor {vendor.name}: {outcome.text}. Correct it in QBO or in Procore."
-                    links.holds[vendor.id] = Hold(
-                        Reason.REFUSED, sentence, f"REFUSED vendor {vendor.id}", ZERO
-                    )
-                    told.append(audit.Entry("refused", intent.entity, vendor.id, {"text": outcome.text}))
-                else:
-                    unclear.append(intent)
-            ledger.confirm(db, name, confirmed)
-            audit.append(db, name, told, run_id=self.run_id, actor="ml-connector")
-        if unclear:
-            self._doubt(unclear, OutcomeUnknown("row missing in the answer", vendor="procore"), links)
-
-    def put_on_projects(
-        self, wanted: Iterable[tuple[str, str, int]]
-    ) -> dict[tuple[str, str], Hold | datetime]:
-        """Put vendors on projects, given (QBO vendor id, Procore project id, Procore vendor id).
-
-        Gives what went wrong by (vendor, project): a hold, or the instant to try again; {} when all are there.
-        """
-        realm, name = self.connection.qbo.realm_id, self.connection.name
-        origins = {
-            f"{vendor_origin(realm, vendor)}:{project}": (vendor, project, procore_id)
-            for vendor, project, procore_id in wanted
-        }
-        with self.engine.connect() as db:
-            rows = ledger.rows(db, name, origins)
-        troubles: dict[tuple[str, str], Hold | datetime] = {}
-        for origin, (vendor, project, procore_id) in sorted(origins.items()):
-            row = rows.get(origin)
-            if row is not None and row.state == Fate.CONFIRMED and row.procore_id == procore_id:
-                continue
-            try:
-                self._put(origin, vendor, project, procore_id)
-            except ReconnectNeeded:
-                raise
-            except PermanentError as error:
-                sentence = (
-                    f"Procore does not let vendor {vendor} onto project {project}: {error}. Give the service account "
-                    "the directory of the project, or add the vendor there."
-                )
-                troubles[vendor, project] = Hold(
-                    Reason.PERMISSION, sentence, f"PERMISSION project {project}", ZERO
-                )
-            except (OutcomeUnknown, TransientError) as error:
-                later = error.not_before if isinstance(error, TransientError) else None
-                troubles[vendor, project] = max(self.settled_at(), later) if later else self.settled_at()
-        return troubles
-
-    def _put(self, origin: str, vendor: str, project: str, procore_id: int) -> None:
-        if project not in self._on_project:
-            self._on_project[project] = fetch_project_vendor_ids(self.client, project)
-        intent = Intent(
-            origin_id=origin,
-            kind=Kind.PROJECT_VENDOR,
-            entity=Entity.VENDOR,
-            qbo_id=vendor,
-            project_id=project,
-            landing_number=0,
-            sync_token=0,
-            wanted={"vendor_id": procore_id, "project_id": project},
-            wanted_hash=_hash({"vendor_id": procore_id, "project_id": project}),
-        )
-        there = procore_id in self._on_project[project]
-        with self.engine.begin() as db:
-            ledger.intend(db, self.connection.name, [intent], run_id=self.run_id)
-        if not there:
-            crashpoint("K5")
-            self.client.add_project_vendor(project, procore_id)
-            crashpoint("K7")
-            self._on_project[project].add(procore_id)
-        event = audit.Entry("on project", Entity.VENDOR, vendor, {"project": project, "added": not there})
-        with self.engine.begin() as db:
-            ledger.confirm(db, self.connection.name, [Confirmed(origin, procore_id, intent.wanted_hash)])
-            audit.append(db, self.connection.name, [event], run_id=self.run_id, actor="ml-connector")
+def _rows_of(
+    sheet: VendorLinks, versions: Mapping[str, landing.Version], rows: Mapping[str, Row[Any]]
+) -> dict[str, VendorLink]:
+    """Rows of vendors.csv by QBO id; a vendor that is renamed in QBO keeps the row that named it before."""
+    found = {}
+    for qbo_id, version in versions.items() if sheet.by_vendor else ():
+        names = [qbo_id, _name(version)]
+        if qbo_id in rows:
+            names.append(rows[qbo_id].wanted.get(ASKED, ""))
+        link = sheet.find(*filter(None, names))
+        if link is not None:
+            found[qbo_id] = link
+    return found
 
 
-def _sync_row(vendor: Vendor, origin: str, found: Adopt | Create) -> dict[str, Any]:
+def _name(version: landing.Version) -> str:
+    try:
+        return "" if version.tombstone else parse_vendor(version.raw).name
+    except BadRecord:
+        return ""
+
+
+def _noted(
+    vendor: Vendor,
+    version: landing.Version,
+    origin: str,
+    found: Adopt,
+    link: VendorLink,
+    row: Row[Any] | None,
+) -> VendorWrite:
+    detail = {"name": vendor.name, "name_in_procore": found.name, "why": found.why}
+    if row is not None and is_linked(row) and row.procore_id != found.procore_id:
+        detail["instead_of"] = row.procore_id
+    wanted = {"origin_id": origin, "id": found.procore_id, ROW: link.procore_vendor, ASKED: link.vendor}
+    return VendorWrite(vendor.id, version, {}, wanted, "linked", detail)
+
+
+def _write(vendor: Vendor, version: landing.Version, origin: str, found: Adopt | Create) -> VendorWrite:
     if isinstance(found, Adopt):
-        return {
-            "id": found.procore_id,
-            "origin_id": origin,
-        }  # a vendor that people keep: only the link is ours
+        row = {"id": found.procore_id, "origin_id": origin}  # people keep it: only the link is ours
+        detail = {"name": vendor.name, "name_in_procore": found.name, "why": found.why}
+        return VendorWrite(vendor.id, version, row, row, "linked", detail)
     facts = {
         "name": vendor.name,
         "email_address": vendor.email,
@@ -376,29 +327,5 @@ def _sync_row(vendor: Vendor, origin: str, found: Adopt | Create) -> dict[str, A
         "zip": vendor.postal_code,
     }
     given = {key: sendable(value) for key, value in facts.items() if value}
-    return {"origin_id": origin, "is_active": True, **given}
-
-
-def _forbidden(error: PermanentError) -> Hold:
-    sentence = (
-        f"Procore does not let ml-connector into its company directory ({error}). Give the service account the "
-        "Directory tool of the company, then replay."
-    )
-    return Hold(Reason.PERMISSION, sentence, "PERMISSION directory", ZERO)
-
-
-def _hash(row: Mapping[str, Any]) -> bytes:
-    return hashlib.sha256(exact_json.dumps(row, sort_keys=True)).digest()
-
-
-def _sent(intent: Intent) -> audit.Entry:
-    return audit.Entry(
-        "sent",
-        intent.entity,
-        intent.qbo_id,
-        {
-            "origin_id": intent.origin_id,
-            "body": intent.wanted_hash.hex()[:16],
-            "version": intent.landing_number,
-        },
-    )
+    made = {"origin_id": origin, "is_active": True, **given}
+    return VendorWrite(vendor.id, version, made, made, "created", {"name": vendor.name})

@@ -3,8 +3,8 @@
 Records go in slices of a fixed size, so that neither memory nor a crash's reach grows with the window.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,23 +12,30 @@ from typing import Any
 from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, Row
 
-from ml_connector.errors import BadRecord
 from ml_connector.holds import Hold
+from ml_connector.mapping.decided import standing
+from ml_connector.mapping.vendor_merges import as_entered, is_active
 from ml_connector.money import ZERO, total
+from ml_connector.posting.bill_vendors import BillVendors
 from ml_connector.posting.bill_work import Work
 from ml_connector.posting.commitments import is_subcontract
+from ml_connector.posting.differences import changed_fields
 from ml_connector.posting.direct_costs import DirectCostDesk
+from ml_connector.posting.drift_guard import DriftGuard
 from ml_connector.posting.planning import PlannedBill, Planner, planned_bill
+from ml_connector.posting.project_vendors import ProjectVendorDesk
 from ml_connector.posting.requisition_plans import RequisitionPlanner
 from ml_connector.posting.requisitions import RequisitionDesk
+from ml_connector.posting.typed_costs import LATELY, TypedCosts
+from ml_connector.posting.vendor_changes import Followed, VendorChanges
 from ml_connector.posting.vendors import Links, VendorDesk
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import CommitmentBook
-from ml_connector.qbo.models import Entity, parse_vendor
+from ml_connector.qbo.models import Entity
 from ml_connector.settings import Connection
 from ml_connector.store import audit, landing, ledger, records, windows
 from ml_connector.store.ledger import Kind
-from ml_connector.store.records import Move, State
+from ml_connector.store.records import Move, Only, State
 
 SLICE = 1000
 RETAINAGE = "RETAINAGE_PAYABLE"  # why retainage of no commitment is excluded
@@ -78,11 +85,17 @@ class Poster:
     client: ProcoreClient
     run_id: str
     resend: bool = False
+    only: Only = None  # the records that the run is limited to
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
         self._vendors = VendorDesk(
-            self.connection, self.engine, self.client, self.run_id, self._settled_at, self.now
+            self.connection, self.engine, self.client, self.run_id, self._settled_at, self.now, self.resend
+        )
+        self._changes = VendorChanges(self._vendors)
+        self._bill_vendors = BillVendors(self._vendors)
+        self._on_projects = ProjectVendorDesk(
+            self.connection, self.engine, self.client, self.run_id, self._settled_at
         )
         self._direct_costs = DirectCostDesk(
             self.connection, self.engine, self.client, self.run_id, self._settled_at
@@ -95,6 +108,10 @@ class Poster:
         self._requisitions = RequisitionDesk(
             self.connection, self.engine, self.client, book, self.run_id, self._settled_at
         )
+        fresh_enough = timedelta() if self.resend else LATELY
+        self._typed = TypedCosts(
+            self.connection, self.engine, self.client, self._settled_at, self.now, fresh_enough
+        )
         self._moves: list[Move] = []  # of the transaction that is open
         self._told: list[audit.Entry] = []  # likewise
 
@@ -102,29 +119,38 @@ class Poster:
         return self.now() + timedelta(seconds=self.connection.timing.settle)
 
     def post_vendors(self, days: Sequence[date]) -> Posted:
-        """Put the active vendors of `days` into Procore's directory."""
+        """Put the active vendors of `days` into Procore's directory, and let those that are there follow QBO."""
         done = Posted()
         for rows in self._slices(Entity.VENDOR, days):
             with self.engine.connect() as db:
                 versions = landing.by_number(db, self.connection.name, [row.landing_number for row in rows])
-            active = [row for row in rows if _is_active(versions[row.landing_number])]
-            links = self._vendors.link([row.qbo_id for row in active])
+            links = self._vendors.link(
+                [row.qbo_id for row in rows if is_active(versions[row.landing_number])]
+            )
+            followed = self._changes.follow(list(versions.values()))
+            done.warnings += [sentence for _, sentence in followed.warnings]
             with self.engine.begin() as db:
                 for row in rows:
-                    self._finish_vendor(db, row, links, row in active, done)
+                    self._finish_vendor(db, row, links, followed, done)
                 self._tell(db)
         return done
 
-    def _finish_vendor(self, db: Database, row: Row[Any], links: Links, active: bool, done: Posted) -> None:
-        hold = links.holds.get(row.qbo_id)
-        if row.qbo_id in links.waiting:
-            self._wait(db, Entity.VENDOR, row, ZERO, links.waiting[row.qbo_id], [done])
+    def _finish_vendor(
+        self, db: Database, row: Row[Any], links: Links, followed: Followed, done: Posted
+    ) -> None:
+        qbo_id, hold = row.qbo_id, links.holds.get(row.qbo_id)
+        until = links.waiting.get(qbo_id) or followed.waiting.get(qbo_id)
+        if until is not None:
+            self._wait(db, Entity.VENDOR, row, ZERO, until, [done])
         elif hold is not None:
             self._move(db, Entity.VENDOR, row, State.HELD, [done], holds=[hold], settled=False)
-        elif not active:
-            self._move(db, Entity.VENDOR, row, State.EXCLUDED, [done])
+        elif qbo_id in followed.changed:
+            self._move(db, Entity.VENDOR, row, State.UPDATED, [done])
+        elif qbo_id in followed.known:
+            self._move(db, Entity.VENDOR, row, State.NO_OP, [done])
         else:
-            self._move(db, Entity.VENDOR, row, State.POSTED, [done])
+            state = State.POSTED if qbo_id in links.ids else State.EXCLUDED
+            self._move(db, Entity.VENDOR, row, state, [done])
 
     def post_bills(self, days: Sequence[date]) -> PostedBills:
         """Bring the direct costs and requisitions of the bills of `days` to what was planned."""
@@ -141,7 +167,9 @@ class Poster:
             again = days if self.resend else sorted(windows.seen_marks(db, name, days))
         while True:
             with self.engine.connect() as db:
-                rows = records.planned(db, name, entity, days, again_held=again, after=after, limit=SLICE)
+                rows = records.planned(
+                    db, name, entity, days, again_held=again, after=after, limit=SLICE, only=self.only
+                )
             if not rows:
                 return
             yield rows
@@ -156,12 +184,17 @@ class Poster:
         }
         ready = [bill for bill in bills if bill.row.qbo_id not in unsettled]
         ready.sort(key=_in_order_of_billing)
-        links = self._vendors.link({bill.vendor_id for bill in ready if bill.vendor_id is not None})
+        vendors = {bill.vendor_id for bill in ready if bill.vendor_id is not None}
+        self._changes.keep_activity(vendors)
+        links = self._vendors.link(vendors)
         works = {bill.row.qbo_id: self._planner.work(entity, bill, links) for bill in ready}
         for bill in ready:
-            self._invoices.plan(bill, works[bill.row.qbo_id], links.ids.get(bill.vendor_id or ""))
+            there, merged = links.of(bill.vendor_id)
+            self._invoices.plan(bill, works[bill.row.qbo_id], there, merged)
             self._planner.keep_closed(bill, works[bill.row.qbo_id])
-        self._put_vendors_on_projects(ready, works, links)
+        self._bill_vendors.check(ready, works, links)
+        self._look_at_procore([(bill, works[bill.row.qbo_id]) for bill in ready])
+        self._bill_vendors.put_on_projects(ready, works, self._on_projects)
         changed = self._write([work for work in works.values() if work.open])
         wrote = {work.qbo_id for work in changed}
         with self.engine.begin() as db:
@@ -179,12 +212,23 @@ class Poster:
                 live_now = ledger.live_amounts(db, self.connection.name, entity, came, kinds=[kind])
                 part.posted += total(live_now.values())
             self._tell(db)
+        self._changes.keep_activity(vendors)
+
+    def _look_at_procore(self, cases: Sequence[tuple[PlannedBill, Work]]) -> None:
+        """What people changed in Procore, or entered before us, holds the works or becomes a part of them."""
+        guard = DriftGuard(self.connection, self.engine, self.client, self._settled_at)
+        guard.check(cases)
+        self._typed.check(cases)
+        if guard.seen:
+            with self.engine.begin() as db:
+                ledger.saw(db, self.connection.name, guard.seen)
 
     def _write(self, works: Sequence[Work]) -> list[Work]:
         """Write what differs, direct costs first: a refused requisition takes them back to draft."""
         changed = [work for work in works if work.differs]
-        if any(work.surplus or work.todo for work in changed):
-            self._direct_costs.write([work for work in changed if work.surplus or work.todo])
+        with_costs = [work for work in changed if work.surplus or work.todo or work.links]
+        if with_costs:
+            self._direct_costs.write(with_costs)
         self._direct_costs.retreat(self._requisitions.write(changed))
         self._requisitions.renew([work for work in works if work.open])
         return changed
@@ -193,7 +237,9 @@ class Poster:
         name, ids = self.connection.name, [row.qbo_id for row in rows]
         with self.engine.connect() as db:
             versions = landing.by_number(db, name, [row.landing_number for row in rows])
+            versions = as_entered(db, name, entity, versions)
             lines = records.lines_of(db, name, entity, ids)
+            made = standing(db, name, entity, versions.values())
             costs = ledger.targets_of(db, name, entity, ids, kind=Kind.DIRECT_COST)
             invoices = ledger.targets_of(db, name, entity, ids, kind=Kind.REQUISITION)
         return [
@@ -203,28 +249,10 @@ class Poster:
                 lines[row.qbo_id],
                 costs[row.qbo_id],
                 invoices[row.qbo_id],
+                made.get(row.qbo_id, ()),
             )
             for row in rows
         ]
-
-    def _put_vendors_on_projects(
-        self, bills: Sequence[PlannedBill], works: Mapping[str, Work], links: Links
-    ) -> None:
-        vendor_of = {bill.row.qbo_id: bill.vendor_id for bill in bills if bill.vendor_id is not None}
-        sending = [work for work in works.values() if work.open and work.todo]
-        places = {
-            (vendor_of[work.qbo_id], cost.project_id, links.ids[vendor_of[work.qbo_id]])
-            for work in sending
-            for cost in work.todo
-        }
-        troubles = self._vendors.put_on_projects(sorted(places))
-        for work in sending if troubles else []:
-            for cost in work.todo:
-                trouble = troubles.get((vendor_of[work.qbo_id], cost.project_id))
-                if isinstance(trouble, Hold):
-                    work.holds.append(trouble)
-                elif trouble is not None:
-                    work.wait(trouble)
 
     def _finish(
         self,
@@ -243,8 +271,13 @@ class Poster:
             return
         if work.holds:
             held = row.total - row.excluded - live
-            why = [Hold(entry.reason, entry.sentence, entry.cause, held, entry.line) for entry in work.holds]
+            why = [replace(entry, amount=held) for entry in work.holds]
             self._move(db, entity, row, State.HELD, done, posted=live, held=held, holds=why, settled=False)
+            return
+        self._told += [audit.Entry(event, entity, row.qbo_id, detail) for event, detail in work.told]
+        if work.is_kept:
+            # What lies between the bill and what a person left in Procore is excluded by that decision.
+            self._move(db, entity, row, State.NO_OP, done, posted=live, excluded=row.total - live)
             return
         records.exclude(db, self.connection.name, entity, row.qbo_id, work.excluded, reason=RETAINAGE)
         if not work.wanted and not work.has_invoices:
@@ -252,6 +285,7 @@ class Poster:
             state = State.EXCLUDED if (row.excluded or work.excluded) and not bill.was_posted else gone
         elif not wrote:
             state = State.NO_OP
+            self._told += self._nothing_to_send(db, entity, bill)
         else:
             state = State.UPDATED if bill.was_posted else State.POSTED
         if wrote:
@@ -263,6 +297,13 @@ class Poster:
         else:
             # Retainage of a gross bill is held until it is released, though nobody has to act.
             self._move(db, entity, row, state, done, posted=live, held=work.kept_back)
+
+    def _nothing_to_send(self, db: Database, entity: Entity, bill: PlannedBill) -> list[audit.Entry]:
+        """What was edited in QBO since the version before, of a bill that is posted and stays as it is (S70)."""
+        before = landing.previous(db, self.connection.name, bill.version) if bill.was_posted else None
+        changed = [] if before is None else changed_fields(before.raw, bill.version.raw)
+        detail = {"version": bill.version.number, "changed": changed}
+        return [audit.Entry("no-op", entity, bill.row.qbo_id, detail)] if changed else []
 
     def _warn(self, entity: Entity, row: Row[Any], work: Work, done: Sequence[Posted]) -> None:
         for reason, sentence in work.warnings:
@@ -297,20 +338,21 @@ class Poster:
         held: Decimal = ZERO,
         holds: Sequence[Hold] | None = (),
         settled: bool = True,
+        excluded: Decimal | None = None,
     ) -> None:
         for part in done:
             part.count(entity, state)
         name, was_held = self.connection.name, row.state == State.HELD
-        before = records.reasons_of(db, name, entity, [row.qbo_id]).get(row.qbo_id, []) if was_held else []
-        if holds and before == [hold.reason for hold in holds] and row.posted == posted:
+        before = records.questions_of(db, name, entity, row.qbo_id) if was_held else []
+        if holds and before == [(hold.reason, hold.about) for hold in holds] and row.posted == posted:
             return  # the same hold as before: nothing to tell
-        self._moves.append(Move(entity, row.qbo_id, state, posted, held, holds, settled))
+        self._moves.append(Move(entity, row.qbo_id, state, posted, held, holds, settled, excluded))
         if holds:
             why = [{"reason": hold.reason, "sentence": hold.sentence} for hold in holds]
             detail = {"holds": why, "posted": posted, "held": held}
             self._told.append(audit.Entry("held", entity, row.qbo_id, detail))
         elif was_held and settled:
-            detail = {"from": before, "waited_since": row.since}
+            detail = {"from": [reason for reason, _ in before], "waited_since": row.since}
             self._told.append(audit.Entry("released", entity, row.qbo_id, detail))
 
     def _tell(self, db: Database) -> None:
@@ -324,12 +366,3 @@ def _in_order_of_billing(bill: PlannedBill) -> tuple[date, int, str]:
     """Invoices of a commitment build on each other: older bills go first."""
     dated = date.max if bill.bill is None else bill.bill.txn_date
     return dated, len(bill.row.qbo_id), bill.row.qbo_id
-
-
-def _is_active(version: landing.Version) -> bool:
-    if version.tombstone:
-        return False
-    try:
-        return parse_vendor(version.raw).active
-    except BadRecord:
-        return False

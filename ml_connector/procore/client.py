@@ -7,6 +7,7 @@ Bodies go out and come back raw (money as Decimal or as Procore's text); what is
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Engine
@@ -164,6 +165,11 @@ class ProcoreClient:
         path = f"/rest/v1.1/projects/{project_id}/vendors/{vendor_id}/actions/add"
         self._write("POST", path, None, _NO_PARAMS, Kind.REPEATABLE_WRITE)
 
+    @property
+    def skew(self) -> timedelta | None:
+        """How far Procore's clock was ahead of ours at the newest answer; None before the first, or without a `Date`."""
+        return self._session.skew
+
     def close(self) -> None:
         """Give the sockets back."""
         self._session.close()
@@ -211,6 +217,7 @@ def open_procore(
             connection.name,
             "procore",
             procore_renewal(endpoint, now=clock.now),
+            company=str(company),
             now=clock.now,
             pause=clock.sleep,
         ),

@@ -20,13 +20,17 @@ class DirectoryVendor:
 
 def fetch_vendors(client: ProcoreClient) -> list[DirectoryVendor]:
     """The company's vendors, the active list and then the inactive one (procore-api 4)."""
-    company = client.company_id
-    active = client.rows("/rest/v1.0/vendors", {"company_id": company})
-    inactive = client.rows(f"/rest/v1.0/companies/{company}/vendors/inactive")
+    active = client.rows("/rest/v1.0/vendors", {"company_id": client.company_id})
     return [
         *(_vendor(row, active=row.get("is_active") is not False) for row in active),
-        *(_vendor(row, active=False) for row in inactive),
+        *fetch_inactive_vendors(client),
     ]
+
+
+def fetch_inactive_vendors(client: ProcoreClient) -> list[DirectoryVendor]:
+    """The company's inactive vendors, which Procore lists apart."""
+    rows = client.rows(f"/rest/v1.0/companies/{client.company_id}/vendors/inactive")
+    return [_vendor(row, active=False) for row in rows]
 
 
 def fetch_project_vendor_ids(client: ProcoreClient, project_id: str) -> set[int]:

@@ -41,6 +41,12 @@ TRANSACTIONS = (
     Entity.JOURNAL_ENTRY,
 )
 REFERENCE = (Entity.ACCOUNT, Entity.ITEM, Entity.CUSTOMER)
+TAX_LINE = "TaxLineDetail"
+NOT_TAXED = "NON"
+RECURRING_TEMPLATE = "RECURRING_TEMPLATE"
+IN_APPROVAL = "IN_APPROVAL"
+# Of an approval status; the list of them is not public.
+WAITING_WORDS = ("pending", "await", "draft", "reject", "denied")
 SOFT_DELETED = (Entity.VENDOR, *REFERENCE)  # inactive instead of deleted; in queries only when asked for
 
 
@@ -71,11 +77,24 @@ class Line:
     quantity: Decimal | None
     unit_price: Decimal | None
     purchase_orders: tuple[str, ...]  # QBO ids of the orders that it was made from
+    is_taxed: bool = True  # False: its tax code says NON
+
+
+@dataclass(frozen=True)
+class Tax:
+    """The tax of one rate on a bill; `rate` is the QBO id of the tax rate, "" where QBO left it out."""
+
+    rate: str
+    amount: Decimal
 
 
 @dataclass(frozen=True)
 class Bill:
-    """A bill or a vendor credit (`entity` says which); a credit's amounts are positive as in QBO."""
+    """A bill or a vendor credit (`entity` says which); a credit's amounts are positive as in QBO.
+
+    Amounts are in `currency`, `exchange_rate` is home units for one of it; `tax` stands beside the lines, `taxes` says
+    of which rates. `not_yet` is why it is no transaction of the books yet, "" when it is one.
+    """
 
     entity: Entity
     id: QboId
@@ -94,6 +113,15 @@ class Bill:
     lines: tuple[Line, ...]
     created: datetime | None
     purchase_orders: tuple[str, ...] = ()  # linked to the bill as a whole
+    taxes: tuple[Tax, ...] = ()
+    is_tax_inclusive: bool = False  # the lines may have their tax in them
+    home_total: Decimal | None = None
+    not_yet: str = ""
+
+    @property
+    def sign(self) -> int:
+        """What job cost makes of its amounts: -1 for a credit."""
+        return -1 if self.entity is Entity.VENDOR_CREDIT else 1
 
 
 @dataclass(frozen=True)
@@ -262,10 +290,15 @@ def _list(holder: Raw, field: str) -> Sequence[Raw]:
     return value
 
 
+def parse_lines(raw: Raw) -> tuple[Line, ...]:
+    """The lines of a bill, credit, purchase or journal entry, in their order. Raises BadRecord naming line and field."""
+    return tuple(_line(number, line) for number, line in enumerate(_list(raw, "Line"), start=1))
+
+
 def _line(number: int, raw: Raw) -> Line:
     kind = str(raw.get("DetailType") or "")
     detail = _object(raw, kind) if kind.endswith("Detail") else {}
-    amount = raw.get("Amount")
+    amount, tax_code = raw.get("Amount"), _ref(detail, "TaxCodeRef")
     return Line(
         number=number,
         id=str(raw.get("Id") or ""),
@@ -274,12 +307,32 @@ def _line(number: int, raw: Raw) -> Line:
         amount=None if amount is None else parse_amount(amount, field=f"Line {number} Amount"),
         account=_ref(detail, "AccountRef"),
         item=_ref(detail, "ItemRef"),
-        customer=_ref(detail, "CustomerRef"),
+        customer=_ref(detail, "CustomerRef") or _journal_customer(detail),
         class_ref=_ref(detail, "ClassRef"),
         quantity=_optional_number(detail, "Qty"),
         unit_price=_optional_number(detail, "UnitPrice"),
         purchase_orders=_purchase_orders(raw),
+        is_taxed=tax_code is None or tax_code.id != NOT_TAXED,
     )
+
+
+def _journal_customer(detail: Raw) -> Ref | None:
+    entity = _object(detail, "Entity")
+    return _ref(entity, "EntityRef") if entity.get("Type") == "Customer" else None
+
+
+def _tax(number: int, raw: Raw) -> Tax:
+    rate = _ref(_object(raw, TAX_LINE), "TaxRateRef")
+    amount = parse_amount(raw.get("Amount"), field=f"tax line {number} Amount")
+    return Tax("" if rate is None else rate.id, amount)
+
+
+def _not_yet(raw: Raw) -> str:
+    """Schemas know templates and bills in approval; whether and how QBO shows them is not documented (qbo-api 8)."""
+    if raw.get("RecurringInfo"):
+        return RECURRING_TEMPLATE
+    status = str(_object(raw, "TxnApprovalInfo").get("ApprovalStatus") or "").lower()
+    return IN_APPROVAL if any(word in status for word in WAITING_WORDS) else ""
 
 
 def _purchase_orders(raw: Raw) -> tuple[str, ...]:
@@ -298,7 +351,11 @@ def parse_bill(raw: Raw, entity: Entity = Entity.BILL) -> Bill:
     """A Bill or VendorCredit. Raises BadRecord naming the field."""
     created = _object(raw, "MetaData").get("CreateTime")
     currency = _ref(raw, "CurrencyRef")
-    tax = _object(raw, "TxnTaxDetail").get("TotalTax")
+    tax_detail, home_total = _object(raw, "TxnTaxDetail"), raw.get("HomeTotalAmt")
+    tax = tax_detail.get("TotalTax")
+    tax_lines = _list(tax_detail, "TaxLine") or [
+        line for line in _list(raw, "Line") if line.get("DetailType") == TAX_LINE
+    ]
     return Bill(
         entity=entity,
         id=record_id(raw),
@@ -314,9 +371,17 @@ def parse_bill(raw: Raw, entity: Entity = Entity.BILL) -> Bill:
         tax=ZERO if tax is None else parse_amount(tax, field="TxnTaxDetail.TotalTax"),
         location=_ref(raw, "DepartmentRef"),
         memo=str(raw.get("PrivateNote") or ""),
-        lines=tuple(_line(number, line) for number, line in enumerate(_list(raw, "Line"), start=1)),
+        lines=parse_lines(raw),
         created=None if created is None else parse_instant(created, field="MetaData.CreateTime"),
         purchase_orders=_purchase_orders(raw),
+        taxes=tuple(
+            _tax(number, line)
+            for number, line in enumerate(tax_lines, start=1)
+            if line.get("Amount") is not None
+        ),
+        is_tax_inclusive=raw.get("GlobalTaxCalculation") == "TaxInclusive",
+        home_total=None if home_total is None else parse_amount(home_total, field="HomeTotalAmt"),
+        not_yet=_not_yet(raw),
     )
 
 
@@ -352,7 +417,7 @@ def parse_bill_payment(raw: Raw) -> BillPayment:
 
 def parse_vendor(raw: Raw) -> Vendor:
     """A Vendor. Raises BadRecord without Id or name."""
-    name = _name(raw, "DisplayName")
+    name = _live_name(raw.get("DisplayName"))
     if not name:
         raise BadRecord("DisplayName is empty")
     address = _object(raw, "BillAddr")

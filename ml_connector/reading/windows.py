@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
@@ -20,7 +21,7 @@ from ml_connector.reading import inbox
 from ml_connector.reading.sightings import sighting
 from ml_connector.reading.walk import Page, counts, existing, server_time, walk
 from ml_connector.settings import Connection, Home
-from ml_connector.store import audit, cursor, landing, windows
+from ml_connector.store import audit, cursor, landing, records, windows
 from ml_connector.store.claims import claim
 
 ENTITIES = (*REFERENCE, Entity.VENDOR, Entity.PURCHASE_ORDER, *TRANSACTIONS)
@@ -139,7 +140,7 @@ class Reader:
         with self.engine.begin() as db:
             told = self._land(db, [*_without_tombstones(pages, still_there), *still_there], done)
             told += [
-                audit.Entry("reported deleted, still there", page.entity, str(row["Id"]), {})
+                audit.Entry("reported deleted, still there", page.entity, str(row["Id"]), _still_there(row))
                 for page in still_there
                 for row in page.rows
             ]
@@ -218,7 +219,14 @@ class Reader:
             done.days.update(woken)
         if entity not in HAS_STATE:
             return []
-        return [
+        unsent = records.untouched(db, name, entity, landed.superseded)
+        passed_over = [
+            audit.Entry(
+                "superseded", entity, qbo_id, {"version": number, "before": "anything was sent of it"}
+            )
+            for qbo_id, number in sorted(unsent.items())
+        ]
+        return passed_over + [
             audit.Entry(
                 "deleted in QBO" if row.tombstone else "seen",
                 entity,
@@ -256,6 +264,15 @@ class Reader:
 
     def _end(self, day: date) -> datetime:
         return self._start(day + timedelta(days=1))
+
+
+def _still_there(row: Mapping[str, Any]) -> dict[str, str]:
+    """The report, the check and the decision (S76)."""
+    return {
+        "report": "change data capture says that it is deleted",
+        "check": f"a query by its id found it, SyncToken {row.get('SyncToken')}",
+        "decision": "nothing is taken back",
+    }
 
 
 def _days(first: date, end: date) -> Iterator[date]:

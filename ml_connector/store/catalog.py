@@ -70,3 +70,15 @@ def lately(
         )
     )
     return found
+
+
+def stored(
+    db: Connection, connection: str, kind: str, project_id: str
+) -> tuple[list[dict[str, Any]], datetime] | None:
+    """One stored list, and when it was fetched; None when there is none."""
+    row = db.execute(
+        select(catalog.c.rows, catalog.c.fetched_at).where(
+            catalog.c.connection == connection, catalog.c.kind == kind, catalog.c.project_id == project_id
+        )
+    ).one_or_none()
+    return None if row is None else (row.rows, row.fetched_at)

@@ -5,7 +5,7 @@ decided here alone.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -44,6 +44,9 @@ class Landed:
     """What landing did: sightings kept as new versions, how many cost nothing, days touched."""
 
     kept: list[Sighting] = field(default_factory=list)
+    superseded: dict[str, int] = field(
+        default_factory=dict
+    )  # by id, the number of the version that was current
     unchanged: int = 0
     days: set[date] = field(default_factory=set)
 
@@ -112,9 +115,13 @@ def _land_chunk(
             fresh[sighting.qbo_id] = sighting
     # A tombstone of a record never seen: created and deleted between two looks, nothing of it was ever here.
     kept = [sighting for sighting in fresh.values() if sighting.qbo_id in current or not sighting.tombstone]
-    superseded = [current[sighting.qbo_id].number for sighting in kept if sighting.qbo_id in current]
+    superseded = {
+        sighting.qbo_id: current[sighting.qbo_id].number for sighting in kept if sighting.qbo_id in current
+    }
     if superseded:
-        db.execute(update(landing).where(landing.c.number.in_(superseded)).values(is_current=False))
+        numbers = list(superseded.values())
+        db.execute(update(landing).where(landing.c.number.in_(numbers)).values(is_current=False))
+    landed.superseded |= superseded
     if kept:
         rows = [
             _row(connection, entity, sighting, current.get(sighting.qbo_id), server_time, run_id)
@@ -244,6 +251,22 @@ def by_number(db: Connection, connection: str, numbers: Sequence[int]) -> dict[i
     return {row.number: _version(row) for row in rows}
 
 
+def previous(db: Connection, connection: str, version: Version) -> Version | None:
+    """The version of the same record that was landed before; None for the first."""
+    row = db.execute(
+        select(*_VERSION_COLUMNS)
+        .where(
+            landing.c.connection == connection,
+            landing.c.entity == version.entity,
+            landing.c.qbo_id == version.qbo_id,
+            landing.c.number < version.number,
+        )
+        .order_by(landing.c.number.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else _version(row)
+
+
 def last_alive(db: Connection, connection: str, entity: str, qbo_id: str) -> Version | None:
     """The newest version that is no tombstone: what a deleted record was. None when it was never seen."""
     row = db.execute(
@@ -260,14 +283,33 @@ def last_alive(db: Connection, connection: str, entity: str, qbo_id: str) -> Ver
     return None if row is None else _version(row)
 
 
-def every(db: Connection, connection: str, entity: str) -> Iterator[Version]:
-    """All live newest versions of a list entity (accounts, items, customers)."""
+def every(
+    db: Connection, connection: str, entity: str, *, days: Sequence[date] | None = None
+) -> Iterator[Version]:
+    """All live newest versions of an entity, or those of windows."""
+    within = () if days is None else (landing.c.day.in_(days),)
     rows = db.execute(
         select(*_VERSION_COLUMNS).where(
             landing.c.connection == connection,
             landing.c.entity == entity,
             landing.c.is_current,
             ~landing.c.tombstone,
+            *within,
+        )
+    )
+    for row in rows:
+        yield _version(row)
+
+
+def of_vendors(db: Connection, connection: str, entity: str, vendors: Collection[str]) -> Iterator[Version]:
+    """Live newest versions of one entity that name one of `vendors`."""
+    rows = db.execute(
+        select(*_VERSION_COLUMNS).where(
+            landing.c.connection == connection,
+            landing.c.entity == entity,
+            landing.c.is_current,
+            ~landing.c.tombstone,
+            landing.c.vendor_id.in_(vendors),
         )
     )
     for row in rows:

@@ -5,7 +5,7 @@ An intent is committed before the call and its outcome after. A row in `sending`
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Row, Update, bindparam, cast, func, select, u
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from ml_connector.store.tables import ledger
+from ml_connector.holds import Reason
+from ml_connector.store.tables import ledger, record
 
 
 class Kind(StrEnum):
@@ -158,6 +159,7 @@ def confirm(db: Connection, connection: str, confirmed: Sequence[Confirmed]) -> 
             line_ids=bindparam("ids_there", type_=JSONB),
             refused_hash=None,
             refusal="",
+            refusal_reason="",
             not_before=None,
         ),
         [
@@ -180,6 +182,7 @@ def refuse(
     *,
     refused_hash: bytes,
     refusal: str,
+    reason: Reason = Reason.REFUSED,
     still_counts: bool = False,
 ) -> None:
     """Procore said no to this body. `still_counts`: an earlier body could not be taken back and has its amount there."""
@@ -187,6 +190,7 @@ def refuse(
         "state": str(Fate.REFUSED),
         "refused_hash": refused_hash,
         "refusal": refusal.replace("\0", ""),
+        "refusal_reason": str(reason),
         "not_before": None,
     }
     if not still_counts:
@@ -220,6 +224,40 @@ def renew(db: Connection, connection: str, origin_id: str, *, source: str) -> No
     """Note in the stored body for which content of its source record it holds."""
     newer = ledger.c.wanted.op("||")(cast({"source": source}, JSONB))
     _set(db, connection, origin_id, wanted=newer)
+
+
+def follow(db: Connection, connection: str, numbers: Mapping[str, int]) -> None:
+    """Note up to which version, by origin id, the source of a record was followed without a write."""
+    if numbers:
+        db.execute(
+            _each(connection).values(landing_number=bindparam("up_to")),
+            [{"origin": origin_id, "up_to": number} for origin_id, number in numbers.items()],
+        )
+
+
+def take_back(db: Connection, connection: str, origin_ids: Sequence[str], *, run_id: str) -> None:
+    """Commit-to-be: the records are about to lose their effect; their bodies stay as they are known."""
+    if origin_ids:
+        db.execute(
+            update(ledger)
+            .where(ledger.c.connection == connection, ledger.c.origin_id.in_(origin_ids))
+            .values(
+                state=str(Fate.SENDING),
+                sent_at=func.now(),
+                not_before=None,
+                attempts=ledger.c.attempts + 1,
+                run_id=run_id,
+            )
+        )
+
+
+def saw(db: Connection, connection: str, amounts: Mapping[str, Decimal]) -> None:
+    """Note what Procore counts of records that people changed there, by origin id; what we left stays known."""
+    if amounts:
+        db.execute(
+            _each(connection).values(amount=bindparam("amount_there")),
+            [{"origin": origin_id, "amount_there": amount} for origin_id, amount in amounts.items()],
+        )
 
 
 def remove(db: Connection, connection: str, origin_id: str) -> None:
@@ -323,3 +361,68 @@ def of_commitment(db: Connection, connection: str, commitment_id: int, *, kind: 
             .order_by(ledger.c.origin_id)
         )
     )
+
+
+def posted_costs(
+    db: Connection, connection: str, *, days: Collection[date] | None, projects: Collection[str] | None
+) -> list[Row[Any]]:
+    """Direct costs that Procore confirmed, of records of `days` and on `projects`; None asks for all."""
+    found_rows = select(ledger).where(
+        ledger.c.connection == connection,
+        ledger.c.kind == str(Kind.DIRECT_COST),
+        ledger.c.confirmed_hash.is_not(None),
+    )
+    if projects is not None:
+        found_rows = found_rows.where(ledger.c.project_id.in_(list(projects)))
+    if days is not None:
+        found_rows = found_rows.join(
+            record,
+            (record.c.connection == ledger.c.connection)
+            & (record.c.entity == ledger.c.entity)
+            & (record.c.qbo_id == ledger.c.qbo_id),
+        ).where(record.c.day.in_(list(days)))
+    return list(db.execute(found_rows.order_by(ledger.c.project_id, ledger.c.origin_id)))
+
+
+def procore_ids(db: Connection, connection: str, kind: Kind, project_id: str) -> set[int]:
+    """Procore ids of the records of one kind on a project that the ledger knows, those that were removed included."""
+    found_ids = db.scalars(
+        select(ledger.c.procore_id).where(
+            ledger.c.connection == connection,
+            ledger.c.kind == str(kind),
+            ledger.c.project_id == project_id,
+            ledger.c.procore_id.is_not(None),
+        )
+    )
+    return set(found_ids)
+
+
+def taken_back(db: Connection, connection: str, project_id: str, numbers: Collection[str]) -> list[Row[Any]]:
+    """Direct costs of a project that lost their effect and had one of `numbers`, newest first."""
+    return list(
+        db.execute(
+            select(ledger)
+            .where(
+                ledger.c.connection == connection,
+                ledger.c.kind == str(Kind.DIRECT_COST),
+                ledger.c.project_id == project_id,
+                ledger.c.state == str(Fate.REMOVED),
+                ledger.c.number.in_(list(numbers)),
+            )
+            .order_by(ledger.c.landing_number.desc())
+        )
+    )
+
+
+def source_of(db: Connection, connection: str, kind: Kind, procore_id: int) -> str | None:
+    """The QBO id of the record behind a record in Procore; None when it is not one of ours."""
+    found_id: str | None = db.scalar(
+        select(ledger.c.qbo_id)
+        .where(
+            ledger.c.connection == connection,
+            ledger.c.kind == str(kind),
+            ledger.c.procore_id == procore_id,
+        )
+        .limit(1)
+    )
+    return found_id

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
-from ml_connector.holds import REASONS, Reason
+from ml_connector.holds import REASONS, Choice, Reason, choices_of
 from ml_connector.store.ledger import Fate, Kind
 from ml_connector.store.tables import hold, ledger, mapped_line, record
 
@@ -31,6 +31,9 @@ class HeldRecord:
     fixer: str
     release: str
     since: datetime
+    version: int  # landing number of the version that waits
+    about: str  # of `holds.Hold`
+    choices: tuple[Choice, ...]  # what may be decided
 
 
 class Part(StrEnum):
@@ -79,6 +82,7 @@ def holds_of(
             record.c.txn_date,
             record.c.day,
             record.c.total,
+            record.c.landing_number,
         )
         .join(record, _of_record(hold))
         .where(hold.c.connection == connection)
@@ -110,6 +114,9 @@ def holds_of(
             str(REASONS[Reason(row.reason)].fixer),
             REASONS[Reason(row.reason)].release,
             row.since,
+            row.landing_number,
+            row.about,
+            choices_of(Reason(row.reason), entity=row.entity, about=row.about),
         )
         for row in db.execute(statement)
     ]

@@ -1,7 +1,7 @@
 """State of every source record: one row a record, its holds and its mapped lines. Replaced as a whole with each decision."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -26,6 +26,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ml_connector.holds import Hold, Reason
 from ml_connector.store.tables import hold, landing, mapped_line, record
+
+# Names (entity, id) of the records that a run is limited to; None for all of its days.
+Only = Collection[tuple[str, str]] | None
 
 
 class State(StrEnum):
@@ -84,6 +87,7 @@ class Decision:
     holds: tuple[Hold, ...]
     lines: tuple[MappedLine, ...]
     closed_to: date | None = None  # the close of the books in force when the version was first seen
+    told: Mapping[str, object] = field(default_factory=dict)  # figures for the audit trail
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,10 @@ def _of(table: Table, connection: str, entity: str, ids: Sequence[str]) -> tuple
     return table.c.connection == connection, table.c.entity == entity, table.c.qbo_id.in_(ids)
 
 
+def _ids_of(only: Collection[tuple[str, str]], entity: str) -> list[str]:
+    return [qbo_id for kind, qbo_id in only if kind == entity]
+
+
 def _clean(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
@@ -178,6 +186,7 @@ def _hold_rows(connection: str, entity: str, qbo_id: str, holds: Sequence[Hold])
             "sentence": _clean(entry.sentence),
             "amount": entry.amount,
             "line": entry.line,
+            "about": _clean(entry.about),
         }
         for ordinal, entry in enumerate(holds)
     ]
@@ -285,6 +294,19 @@ def known(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> d
     return {row.qbo_id: row for row in rows}
 
 
+def untouched(db: Connection, connection: str, entity: str, versions: Mapping[str, int]) -> dict[str, int]:
+    """Those of the versions (landing number by id) that no run has taken up to its end."""
+    if not versions:
+        return {}
+    rows = known(db, connection, entity, list(versions))
+    done = {
+        qbo_id
+        for qbo_id, row in rows.items()
+        if row.landing_number == versions[qbo_id] and row.state not in (State.PLANNED, State.RETRYING)
+    }
+    return {qbo_id: number for qbo_id, number in versions.items() if qbo_id not in done}
+
+
 def open_ids(db: Connection, connection: str, entity: str, ids: Collection[str]) -> set[str]:
     """Those of `ids` that posting has not settled yet."""
     return set(
@@ -339,11 +361,13 @@ def to_map(
     again_held: bool,
     limit: int,
     after: int,
+    only: Only = None,
 ) -> list[int]:
     """Landing numbers after `after` of the days' newest versions that are new, or held and may be free by now.
 
     Ordered, at most `limit`: the caller goes on from the last one, so memory does not grow with the window.
     """
+    among = () if only is None else (landing.c.qbo_id.in_(_ids_of(only, entity)),)
     again = [str(State.PLANNED), str(State.RETRYING), *([str(State.HELD)] if again_held else [])]
     # Looked up row by row and not joined: while a first load fills tables that Postgres has not counted yet,
     # it would join them by comparing every row with every other.
@@ -367,6 +391,7 @@ def to_map(
                 landing.c.day.in_(days),
                 landing.c.number > after,
                 func.coalesce(is_decided, false()).is_(False),
+                *among,
             )
             .order_by(landing.c.number)
             .limit(limit)
@@ -383,6 +408,7 @@ def planned(
     again_held: Sequence[date],
     after: str,
     limit: int,
+    only: Only = None,
 ) -> list[Row[Any]]:
     """Records of `days` that mapping planned or that wait for a retry, by QBO id after `after`, at most `limit`.
 
@@ -390,6 +416,7 @@ def planned(
     """
     ready = record.c.state.in_([str(State.PLANNED), str(State.RETRYING)])
     held = (record.c.state == str(State.HELD)) & ~record.c.settled & record.c.day.in_(again_held)
+    among = () if only is None else (record.c.qbo_id.in_(_ids_of(only, entity)),)
     return list(
         db.execute(
             select(record)
@@ -399,6 +426,7 @@ def planned(
                 record.c.day.in_(days),
                 ready | held,
                 record.c.qbo_id > after,
+                *among,
             )
             .order_by(record.c.qbo_id)
             .limit(limit)
@@ -448,6 +476,16 @@ def reasons_of(db: Connection, connection: str, entity: str, ids: Sequence[str])
     ):
         found.setdefault(qbo_id, []).append(reason)
     return found
+
+
+def questions_of(db: Connection, connection: str, entity: str, qbo_id: str) -> list[tuple[str, str]]:
+    """Reason of every open hold of a record, and what a decision on it would be about."""
+    rows = db.execute(
+        select(hold.c.reason, hold.c.about)
+        .where(hold.c.connection == connection, hold.c.entity == entity, hold.c.qbo_id == qbo_id)
+        .order_by(hold.c.ordinal)
+    )
+    return [(reason, about) for reason, about in rows]
 
 
 def _content(

@@ -65,6 +65,7 @@ Index(
     unique=True,
     postgresql_where=landing.c.is_current,
 )
+Index("landing_record", landing.c.connection, landing.c.entity, landing.c.qbo_id, landing.c.number)
 Index(
     "landing_day",
     landing.c.connection,
@@ -98,7 +99,7 @@ sheet_version = Table(
     "sheet_version",
     metadata,
     Column("connection", Text, nullable=False),
-    Column("sheet", Text, nullable=False),  # "mapping" | "projects"
+    Column("sheet", Text, nullable=False),  # "mapping" | "projects" | "vendors"
     Column("version", Integer, nullable=False),
     Column("content_hash", LargeBinary, nullable=False),
     Column("content", LargeBinary, nullable=False),
@@ -159,6 +160,7 @@ hold = Table(
     Column("sentence", Text, nullable=False),
     Column("amount", Money, nullable=False),
     Column("line", Integer),
+    Column("about", Text, nullable=False, server_default=""),  # what a decision on it would hold for
     Column("since", Instant, nullable=False, server_default=text("now()")),
     PrimaryKeyConstraint("connection", "entity", "qbo_id", "ordinal"),
     ForeignKeyConstraint(
@@ -168,6 +170,22 @@ hold = Table(
     ),
 )
 Index("hold_cause", hold.c.connection, hold.c.reason, hold.c.cause)
+
+decision = Table(  # append-only: a person's word stands, and a new version of the record asks for a new one
+    "decision",
+    metadata,
+    Column("connection", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("qbo_id", Text, nullable=False),
+    Column("landing_number", BigInteger, nullable=False),  # the version that was decided
+    Column("reason", Text, nullable=False),  # of the hold that was decided
+    Column("about", Text, nullable=False),  # likewise
+    Column("choice", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    PrimaryKeyConstraint("connection", "entity", "qbo_id", "landing_number", "reason", "about"),
+)
 
 mapped_line = Table(
     "mapped_line",
@@ -220,6 +238,7 @@ ledger = Table(
     Column("confirmed_hash", LargeBinary),
     Column("refused_hash", LargeBinary),
     Column("refusal", Text, nullable=False, server_default=""),
+    Column("refusal_reason", Text, nullable=False, server_default=""),  # of `holds.Reason`
     Column("amount", Money, nullable=False, server_default=text("0")),  # confirmed live amount in Procore
     # Line origin id -> Procore id, null for a line that was sent and may be there.
     Column("line_ids", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
@@ -239,6 +258,27 @@ Index(
     ledger.c.connection,
     ledger.c.state,
     postgresql_where=text("state in ('sending', 'unknown')"),
+)
+
+vendor_alias = Table(  # vendors that QBO merged into others
+    "vendor_alias",
+    metadata,
+    Column("connection", Text, nullable=False),
+    Column("loser", Text, nullable=False),  # QBO ids
+    Column("winner", Text, nullable=False),
+    Column("since", Instant, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("connection", "loser"),
+)
+
+moved_record = Table(  # records that a merge of vendors moved: what was posted keeps its vendor in Procore
+    "moved_record",
+    metadata,
+    Column("connection", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("qbo_id", Text, nullable=False),
+    Column("vendor", Text, nullable=False),  # QBO id of the one that it named before
+    Column("name", Text, nullable=False),
+    PrimaryKeyConstraint("connection", "entity", "qbo_id"),
 )
 
 payment_share = Table(
@@ -289,6 +329,8 @@ vault = Table(
     Column("key_id", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),  # nonce + AES-256-GCM ciphertext of the credential set
     Column("state", Text, nullable=False),  # "connected" | "reconnect_needed"
+    Column("ends_at", Instant),  # when the vendor ends the grant, whatever is done; null where it does not
+    Column("warned_days", Integer),  # the last warning that was given: 14, 7 or 1 days before
     Column("updated_at", Instant, nullable=False),
     PrimaryKeyConstraint("connection", "system"),
 )

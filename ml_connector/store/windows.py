@@ -107,6 +107,15 @@ def begin(db: Connection, connection: str, seen: Mapping[date, int], *, not_befo
         )
 
 
+def hurry(db: Connection, connection: str) -> None:
+    """Let days that are held back be run now: what they waited for is there again."""
+    db.execute(
+        update(dirty_window)
+        .where(dirty_window.c.connection == connection)
+        .values(not_before=None, attempts=0)
+    )
+
+
 def clear(db: Connection, connection: str, seen: Mapping[date, int]) -> None:
     """Forget the marks in `seen`; a day marked again since then stays dirty."""
     if seen:

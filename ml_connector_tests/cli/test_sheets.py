@@ -1,4 +1,4 @@
-"""`mapping` and `projects`: check, publish, explain."""
+"""`mapping`, `projects` and `vendors`: check, publish, explain."""
 
 import pytest
 
@@ -62,6 +62,16 @@ def test_projects_are_checked_and_published_alike(firm: Firm) -> None:
     firm.sheet("projects").write_text(PROJECTS + "64,101,Mill Bridge\n")
     document = firm.shell("projects", "publish", "acme", "--json").document()
     assert document == {"sheet": "projects", "version": 2, "new": True, "days_to_do": []}
+
+
+def test_vendors_are_checked_and_published_alike(firm: Firm) -> None:
+    firm.sheet("vendors").write_text("vendor,procore_vendor\n57,\n")
+    told = firm.shell("vendors", "check", "acme", "--json")
+    assert (told.code, [error["row"] for error in told.document()["errors"]]) == (1, [2])
+    assert firm.shell("vendors", "publish", "acme").code == 2
+    firm.sheet("vendors").write_text("vendor,procore_vendor,note\n57,8812,factor\n")
+    document = firm.shell("vendors", "publish", "acme", "--json").document()
+    assert document == {"sheet": "vendors", "version": 1, "new": True, "days_to_do": []}
 
 
 def test_a_missing_sheet_is_one_sentence(firm: Firm) -> None:

@@ -109,4 +109,4 @@ def test_a_run_that_failed_ends_with_1_and_its_problem_in_one_sentence(firm: Fir
     shown = firm.shell("sync", "acme")
     assert shown.code == 1
     assert f"{today()}: FAILURE" in shown.out
-    assert "\n  qbo: the grant is dead, connect again\n" in shown.out
+    assert "\n  qbo: QuickBooks must be connected again: run `ml-connector connect qbo acme`; " in shown.out

@@ -7,12 +7,11 @@ from decimal import Decimal
 import pytest
 
 from ml_connector.holds import Reason
-from ml_connector.mapping.bill_holds import TAX_LINE
 from ml_connector.mapping.models import Excluded, Held, Posted, RuleBook
 from ml_connector.mapping.sheets import parse_projects
 from ml_connector.money import total
 from ml_connector.procore.models import BudgetCode, Catalog
-from ml_connector.qbo.models import Entity, Item, Ref
+from ml_connector.qbo.models import TAX_LINE, Entity, Item, Ref
 from ml_connector.settings import Policies
 from ml_connector_tests.mapping.books import (
     CATALOG,
@@ -635,16 +634,39 @@ def test_a_line_of_unknown_type_waits_and_is_named(kind: str) -> None:
     assert (kind or "without a type") in hold.sentence
 
 
-def test_a_vendor_credit_waits_as_a_whole() -> None:
+def test_S54_a_vendor_credit_is_a_cost_below_zero_and_so_are_its_exclusions_and_holds() -> None:
+    back = replace(
+        line("90.00", item="Ready-mix", customer=HARBOR), quantity=Decimal("2"), unit_price=Decimal("45.00")
+    )
     credit = replace(
-        bill(line("90.00", item="Ready-mix", customer=HARBOR), line("10.00", account="6100")),
+        bill(
+            back,
+            line("-5.00", item="Lumber", customer=HARBOR),
+            line("10.00", account="6100"),
+            line("1", account="5075"),
+        ),
         entity=Entity.VENDOR_CREDIT,
     )
     result = mapped(credit)
-    (hold,) = result.holds
-    assert (hold.reason, hold.amount) == (Reason.UNSUPPORTED, Decimal("100.00"))
-    assert hold.sentence.startswith("Vendor credit 4490 (City Rental, 100.00) is not posted")
-    assert told(result.parts) == ["1 held UNSUPPORTED 90.00", "2 held UNSUPPORTED 10.00"]
+    assert (result.total, result.holds) == (Decimal("-96.00"), ())
+    assert told(result.parts) == [
+        "1 101 03-3000 / M -90.00",
+        "2 101 06-1000 / M 5.00",
+        "3 excluded OVERHEAD -10.00",
+        "4 held NO_PROJECT -1.00",
+    ]
+    assert isinstance(result.parts[0], Posted) and isinstance(result.parts[3], Held)
+    assert (result.parts[0].quantity, result.parts[0].unit_price) == (Decimal(-2), Decimal("45.00"))
+    hold = result.parts[3].hold
+    assert (hold.amount, hold.sentence[:59]) == (
+        Decimal("-1.00"),
+        "Line 4 of vendor credit 4490 (City Rental, 1.00) has a job-"[:59],
+    )
+
+
+def test_S57_retainage_on_a_credit_is_that_of_a_commitment() -> None:
+    credit = replace(bill(line("90.00", account="2150", customer=HARBOR)), entity=Entity.VENDOR_CREDIT)
+    assert told(mapped(credit).parts) == ["1 101 retained -90.00"]
 
 
 def test_a_bill_whose_lines_do_not_add_up_waits_with_both_figures() -> None:

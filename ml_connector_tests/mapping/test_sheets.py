@@ -12,6 +12,7 @@ from ml_connector.errors import SetupError
 from ml_connector.mapping.models import Conditions, Route
 from ml_connector.mapping.sheets import parse_mapping, parse_projects, warnings
 from ml_connector.mapping.table import MOST_BYTES, MOST_ROWS, SheetRefused
+from ml_connector.mapping.vendor_sheet import VendorLink, parse_vendors
 from ml_connector_tests.mapping.books import HEADINGS, cost, rules, sheet
 
 
@@ -310,9 +311,32 @@ def test_every_fault_of_projects_is_told() -> None:
     assert refused(b"customer,note\n61,x\n", parse_projects)[0][:2] == (1, "project")
 
 
+def test_vendors_link_ids_and_names_to_ids_and_names() -> None:
+    links = parse_vendors(
+        b"vendor,procore_vendor,note\r\n57,8812,the one in Sparks\r\nBright  Electric & Volt,bright electric,\r\n,,\r\n", 4
+    )
+    assert links.find("57", "ABC Concrete") == VendorLink(2, "57", "8812")
+    named = links.find("99", "", "bright ELECTRIC & Volt")
+    assert named == VendorLink(3, "Bright Electric & Volt", "bright electric")
+    assert links.source(named) == "vendors.csv version 4, row 3"
+    assert links.find("58", "Granite Supply") is None
+
+
+def test_every_fault_of_vendors_is_told() -> None:
+    faults = refused(b"vendor,procore_vendor\n57,8812\n57,8813\n57,8812\n,8814\n58,\n", parse_vendors)
+    assert [(row, column) for row, column, _ in faults] == [(3, "vendor"), (5, "vendor"), (6, "procore_vendor")]
+    assert "row 2 links it to another vendor, 8812" in faults[0][2]
+    assert refused(b"vendor,note\n57,x\n", parse_vendors)[0][:2] == (1, "procore_vendor")
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_parsed_or_refused(content: bytes) -> None:
-    for parse, headings in ((parse_mapping, HEADINGS), (parse_projects, "customer,project")):
+    sheets = (
+        (parse_mapping, HEADINGS),
+        (parse_projects, "customer,project"),
+        (parse_vendors, "vendor,procore_vendor"),
+    )
+    for parse, headings in sheets:
         for whole in (content, headings.encode() + b"\n" + content):
             try:
                 parse(whole, 1)

@@ -16,6 +16,7 @@ from ml_connector.store import windows
 from ml_connector.store.tables import dirty_window
 from ml_connector_tests.orchestration.stage import TODAY, Stage, day
 from ml_connector_tests.rig import Rig, add_connection, line, open_rig
+from ml_connector_tests.scenarios.test_subcontracts import BRIGHT, SC_007, period, sub, subcontract
 
 SIXTEEN_HEX = "0123456789abcdef"
 
@@ -134,6 +135,26 @@ def test_procores_lists_are_refreshed_only_while_something_waits_for_them(stage:
     assert [hold.reason for hold in stage.rig.holds()] == ["PROJECT_CLOSED"]
     (request,) = refresh()
     assert request.tags[names.AUTOMATIC_TAG] == "true"
+    ticks.engine().dispose()
+
+
+def test_S40_a_bill_on_a_commitment_approved_later_is_posted_by_the_schedule_alone(stage: Stage) -> None:
+    stage.rig.procore.load(
+        vendors=[{"id": 900, "name": "Bright Electric"}],
+        commitments=[subcontract("SC-007", SC_007, status="Draft", retainage_percent=None)],
+        billing_periods=[period()],
+    )
+    bill = stage.rig.bookkeeper.bill("BE-14", [sub(9000)], vendor=BRIGHT)
+    stage.run(automatic=True)
+    stage.work_off()
+    assert [hold.reason for hold in stage.rig.holds()] == ["COMMITMENT_NOT_APPROVED"]
+    assert ticks.waits_for_procore("acme"), "the schedule asks for a look at Procore"
+    stage.rig.procore.load(commitments=[subcontract("SC-007", SC_007, retainage_percent=None)])
+    catalog = stage.definitions.resolve_job_def("acme__catalog")
+    assert catalog.execute_in_process(instance=stage.instance).success
+    assert stage.work_off() == [True]
+    assert stage.rig.holds() == []
+    assert stage.rig.record("Bill", bill["Id"]).posted == 9000
     ticks.engine().dispose()
 
 

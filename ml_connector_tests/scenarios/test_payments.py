@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from ml_connector_tests.rig import HARBOR, MAPPING, REALM, Rig, line, open_rig, today
 from ml_connector_tests.scenarios.invariants import invariants
-from ml_connector_tests.scenarios.test_posting_failures import run_that_dies_at
+from ml_connector_tests.scenarios.kills import run_that_dies_at
 from ml_connector_tests.scenarios.test_subcontracts import BRIGHT, SC_007, period, sub, subcontract
 
 SC_009 = 7009

@@ -1,36 +1,17 @@
 """Group H of the scenario bank where Procore is written to: refusals, lost answers, kills, two workers. Once, and right."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ml_connector_tests.rig import ELM, Rig, line
+from ml_connector_tests.scenarios.kills import run_that_dies_at
 from ml_connector_tests.scenarios.test_ordinary_bills import amounts
 
 HEADERS = "PATCH */direct_costs/sync"
 LINES = "PATCH */direct_costs/line_items/sync"
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run_that_dies_at(rig: Rig, point: str) -> None:
-    """A run in a process of its own that kills itself at a crash point."""
-    rig.read()
-    done = subprocess.run(
-        [sys.executable, "-m", "ml_connector_tests.scenarios.step", str(rig.home.root), rig.database_url],
-        cwd=ROOT,
-        env={**os.environ, "ML_CONNECTOR_TEST_MODE": "1", "ML_CONNECTOR_CRASHPOINT": point},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
 
 
 # The crash points in the order of their passes: vendor, its place on the project, header, lines, final header.

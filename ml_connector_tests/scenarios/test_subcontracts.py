@@ -1,10 +1,5 @@
 """Group C of the scenario bank and what belongs to it: bills against subcontracts become invoices in Procore."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,7 +11,7 @@ import pytest
 from ml_connector.orchestration import work
 from ml_connector_tests.rig import ELM, HARBOR, MAPPING_HEADER, REALM, Rig, line, open_rig, today
 from ml_connector_tests.scenarios.invariants import invariants
-from ml_connector_tests.scenarios.test_posting_failures import ROOT, run_that_dies_at
+from ml_connector_tests.scenarios.kills import run_killed_when, run_that_dies_at
 
 SC_007, SC_009, SC_011 = 7007, 7009, 7011
 BRIGHT, NORDWALL = "22", "24"
@@ -191,6 +186,19 @@ def test_S35_a_release_larger_than_what_is_held_waits(rig: Rig) -> None:
     assert "releases 1200.00" in hold(rig, release).sentence
     assert "holds 1000.00" in hold(rig, release).sentence
     assert len(invoices(rig)) == 1
+
+
+def test_S35_a_release_that_came_before_its_progress_bill_goes_by_itself_once_that_is_posted(
+    rig: Rig,
+) -> None:
+    release = rig.bookkeeper.bill("BE-15", [retainage(1000)], vendor=BRIGHT)
+    rig.sync()
+    assert hold(rig, release).reason == "UNBALANCED"
+    progress(rig)
+    rig.sync()
+    rig.settle()
+    assert rig.holds() == []
+    assert [Decimal(sums(entry)[3]) for entry in invoices(rig)] == [9000, 1000]
 
 
 def test_S36_work_and_release_in_one_bill_and_the_rate_is_told_beside_the_contracts(rig: Rig) -> None:
@@ -646,18 +654,8 @@ def test_S105_a_run_killed_around_the_call_leaves_one_invoice(rig: Rig, point: s
 @pytest.mark.processes
 def test_S105_a_run_killed_while_the_call_is_under_way_leaves_one_invoice(rig: Rig) -> None:
     bill = progress(rig)
-    rig.read()
     rig.procore.fault({"route": POST, "nth": 1, "fault": "delay", "args": {"seconds": 2, "when": "after"}})
-    step = [sys.executable, "-m", "ml_connector_tests.scenarios.step", str(rig.home.root), rig.database_url]
-    run = subprocess.Popen(
-        step, cwd=ROOT, env={**os.environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    for _ in range(300):
-        if rig.procore.live("requisitions"):
-            break
-        time.sleep(0.1)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    run_killed_when(rig, lambda: bool(rig.procore.live("requisitions")))
     rig.sync()
     assert len(invoices(rig)) == 1
     assert rig.record("Bill", bill["Id"]).posted == 9000
@@ -675,6 +673,66 @@ def test_S105_a_bill_deleted_after_the_kill_counts_nothing_by_policy(rig: Rig, p
     rig.sync()
     assert {entry["status"] for entry in invoices(rig)} <= {"draft"}
     assert rig.holds() == []
+
+
+def test_S73_an_invoice_whose_bill_was_deleted_is_deleted_by_policy_when_it_is_the_newest(rig: Rig) -> None:
+    rig.configure(policies={"gone_requisition": "delete"})
+    first, second = progress(rig), progress(rig, "BE-15", 4000)
+    rig.sync()
+    rig.bookkeeper.delete("Bill", first)
+    rig.sync()
+    assert [entry["invoice_number"] for entry in invoices(rig)] == ["BE-14", "BE-15"]
+    (kept,) = rig.holds(first["Id"])
+    assert kept.reason == "LOCKED_IN_PROCORE"
+    assert "Only the most recent invoice of a commitment can be deleted" in kept.sentence
+    rig.bookkeeper.delete("Bill", second)
+    rig.sync()
+    assert [entry["invoice_number"] for entry in invoices(rig)] == ["BE-14"]
+    rig.post(automatic=False)
+    assert (invoices(rig), rig.holds()) == ([], [])
+    assert {rig.record("Bill", bill["Id"]).state for bill in (first, second)} == {"reversed"}
+
+
+@pytest.mark.parametrize("lock", ["except_origin", "always"])
+def test_invoices_entered_for_review_stay_open_to_people_where_Procore_lets_go_of_the_link(
+    rig: Rig, lock: str
+) -> None:
+    rig.configure(policies={"requisition_status": "under_review"})
+    rig.procore.switch(requisition_lock=lock)
+    bill = progress(rig)
+    rig.sync()
+    (invoice,) = invoices(rig)
+    linked = lock == "always"
+    assert (invoice["status"], bool(invoice.get("origin_id"))) == ("under_review", linked)
+    assert ("warned" in rig.story("Bill", bill["Id"])) is linked
+    assert (rig.record("Bill", bill["Id"]).state, rig.record("Bill", bill["Id"]).posted) == ("posted", 9000)
+    mark = rig.procore.mark()
+    rig.replay_everything()
+    assert rig.procore.writes(mark) == []
+    rig.bookkeeper.edit("Bill", bill, Line=[sub(9500), retainage(-950)])
+    rig.sync()
+    (invoice,) = invoices(rig)
+    changed = "9000.00" if linked else "8550.00"
+    assert (invoice["status"], sums(invoice)[3]) == ("under_review", changed)
+    assert [entry.reason for entry in rig.holds()] == (["LOCKED_IN_PROCORE"] if linked else [])
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("point", ["K5", "K7", "K14", "K8"])
+def test_S104_an_invoice_for_review_is_one_after_a_kill_around_its_unlinking(rig: Rig, point: str) -> None:
+    rig.configure(policies={"requisition_status": "under_review"})
+    rig.bookkeeper.bill("first", [line(1, item="101")], vendor=BRIGHT)
+    rig.sync()
+    bill = progress(rig)
+    run_that_dies_at(rig, point)
+    rig.settle()
+    (invoice,) = invoices(rig)
+    assert (invoice["status"], invoice.get("origin_id") or "", sums(invoice)[3]) == (
+        "under_review",
+        "",
+        "9000.00",
+    )
+    assert rig.record("Bill", bill["Id"]).posted == 9000
 
 
 FAULTS: dict[str, dict[str, Any]] = {

@@ -27,7 +27,7 @@ def test_S80_a_new_vendor_is_made_once_and_put_on_the_project_before_its_bill(ri
     assert rig.cost_of(first["Id"])["vendor_id"] == rig.cost_of(second["Id"])["vendor_id"]
     adds = [call for call in rig.procore.writes() if call.endswith("/actions/add")]
     assert len(adds) == 1
-    assert rig.story("Vendor", vendor["Id"]) == ["seen", "mapped", "sent", "created", "on project"]
+    assert rig.story("Vendor", vendor["Id"]) == ["seen", "mapped", "sent", "created", "sent", "on project"]
 
 
 def test_S81_another_spelling_is_linked_and_not_made_again(rig: Rig) -> None:

@@ -33,6 +33,20 @@ CREATE TABLE ml_connector.catalog (
     PRIMARY KEY (connection, kind, project_id)
 );
 
+CREATE TABLE ml_connector.decision (
+    connection TEXT NOT NULL,
+    entity TEXT NOT NULL,
+    qbo_id TEXT NOT NULL,
+    landing_number BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    about TEXT NOT NULL,
+    choice TEXT NOT NULL,
+    comment TEXT NOT NULL,
+    decided_by TEXT NOT NULL,
+    decided_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (connection, entity, qbo_id, landing_number, reason, about)
+);
+
 CREATE TABLE ml_connector.dirty_window (
     connection TEXT NOT NULL,
     day DATE NOT NULL,
@@ -70,6 +84,8 @@ CREATE INDEX landing_day ON ml_connector.landing (connection, day, entity) WHERE
 
 CREATE INDEX landing_document ON ml_connector.landing (connection, vendor_id, document) WHERE is_current;
 
+CREATE INDEX landing_record ON ml_connector.landing (connection, entity, qbo_id, number);
+
 CREATE TABLE ml_connector.ledger (
     connection TEXT NOT NULL,
     origin_id TEXT NOT NULL,
@@ -87,6 +103,7 @@ CREATE TABLE ml_connector.ledger (
     confirmed_hash BYTEA,
     refused_hash BYTEA,
     refusal TEXT DEFAULT '' NOT NULL,
+    refusal_reason TEXT DEFAULT '' NOT NULL,
     amount NUMERIC(18, 2) DEFAULT 0 NOT NULL,
     line_ids JSONB DEFAULT '{}'::jsonb NOT NULL,
     number TEXT DEFAULT '' NOT NULL,
@@ -108,6 +125,15 @@ CREATE TABLE ml_connector.limiter (
     next_free TIMESTAMP WITH TIME ZONE NOT NULL,
     paused_until TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (account, name)
+);
+
+CREATE TABLE ml_connector.moved_record (
+    connection TEXT NOT NULL,
+    entity TEXT NOT NULL,
+    qbo_id TEXT NOT NULL,
+    vendor TEXT NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (connection, entity, qbo_id)
 );
 
 CREATE TABLE ml_connector.payment_share (
@@ -175,8 +201,18 @@ CREATE TABLE ml_connector.vault (
     key_id TEXT NOT NULL,
     sealed BYTEA NOT NULL,
     state TEXT NOT NULL,
+    ends_at TIMESTAMP WITH TIME ZONE,
+    warned_days INTEGER,
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     PRIMARY KEY (connection, system)
+);
+
+CREATE TABLE ml_connector.vendor_alias (
+    connection TEXT NOT NULL,
+    loser TEXT NOT NULL,
+    winner TEXT NOT NULL,
+    since TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    PRIMARY KEY (connection, loser)
 );
 
 CREATE TABLE ml_connector.worker (
@@ -200,6 +236,7 @@ CREATE TABLE ml_connector.hold (
     sentence TEXT NOT NULL,
     amount NUMERIC(18, 2) NOT NULL,
     line INTEGER,
+    about TEXT DEFAULT '' NOT NULL,
     since TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     PRIMARY KEY (connection, entity, qbo_id, ordinal),
     FOREIGN KEY(connection, entity, qbo_id) REFERENCES ml_connector.record (connection, entity, qbo_id) ON DELETE CASCADE
@@ -247,5 +284,11 @@ CREATE TRIGGER sheet_version_is_append_only BEFORE UPDATE OR DELETE ON ml_connec
     FOR EACH ROW EXECUTE FUNCTION ml_connector.refuse_change();
 
 CREATE TRIGGER sheet_version_is_never_emptied BEFORE TRUNCATE ON ml_connector.sheet_version
+    FOR EACH STATEMENT EXECUTE FUNCTION ml_connector.refuse_change();
+
+CREATE TRIGGER decision_is_append_only BEFORE UPDATE OR DELETE ON ml_connector.decision
+    FOR EACH ROW EXECUTE FUNCTION ml_connector.refuse_change();
+
+CREATE TRIGGER decision_is_never_emptied BEFORE TRUNCATE ON ml_connector.decision
     FOR EACH STATEMENT EXECUTE FUNCTION ml_connector.refuse_change();
 

@@ -1,0 +1,312 @@
+"""S104 and S105 for every kind of write: a run killed at any point, or an answer lost, ends as if nothing had happened.
+
+A deed is one change in QBO that makes one kind of write. After the accident: one live record, the ledger confirmed, the
+record in its final state, and nothing left to write. Creating direct costs, invoices and payments has stories of its own
+in `test_posting_failures`, `test_subcontracts` and `test_payments`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from ml_connector_tests.rig import MAPPING, Rig, call, line, open_rig, today
+from ml_connector_tests.scenarios.invariants import invariants, oracle
+from ml_connector_tests.scenarios.kills import run_killed_in_flight, run_that_dies_at
+from ml_connector_tests.scenarios.test_payments import on, pay, void
+from ml_connector_tests.scenarios.test_subcontracts import BRIGHT, SC_007, period, sub, subcontract
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Deed:
+    """`prepare` is settled before `act`; `right` holds at the end. `points` and `writes` are those of the run after it."""
+
+    prepare: Callable[[Rig], Record]
+    act: Callable[[Rig, Record], object]
+    right: Callable[[Rig, Record], object]
+    points: str
+    writes: str  # method and which one of it
+    policies: Mapping[str, Any] = field(default_factory=dict)
+    switches: Mapping[str, Any] = field(default_factory=dict)
+
+
+@pytest.fixture
+def rig(tmp_path: Path, database_url: str) -> Iterator[Rig]:
+    """The fixture firm with SC-007; its vendors are in Procore and on the project, so that only the deed passes points."""
+    opened = open_rig(tmp_path, database_url)
+    opened.publish(
+        mapping=MAPPING.replace(
+            "5020,,,,,,,,,commitment,26-0500,S,,,,,", "5020,,,,,,,,,commitment,26-0500,S,,SC-007,,,"
+        )
+    )
+    opened.procore.load(
+        vendors=[{"id": 900, "name": "Bright Electric"}],
+        commitments=[subcontract("SC-007", SC_007, retainage_percent=None)],
+        billing_periods=[period()],
+    )
+    for vendor in ("21", BRIGHT):
+        opened.bookkeeper.bill(f"first {vendor}", [line(1, item="101")], vendor=vendor)
+    opened.sync()
+    try:
+        yield opened
+        invariants(opened)
+    finally:
+        opened.close()
+
+
+# -- deeds ------------------------------------------------------------------------------------------------------------
+
+
+def nothing(rig: Rig) -> Record:
+    """No preparation."""
+    return {}
+
+
+def a_cost(rig: Rig) -> Record:
+    """A bill on Harbor."""
+    return rig.bookkeeper.bill("4471", [line(1200, item="101"), line(50, item="102")])
+
+
+def an_invoice(rig: Rig) -> Record:
+    """A bill on SC-007."""
+    return rig.bookkeeper.bill("BE-14", [sub(9000)], vendor=BRIGHT)
+
+
+def a_payment(rig: Rig) -> Record:
+    """A payment of a bill on SC-007."""
+    return pay(rig, [(an_invoice(rig), 9000)])
+
+
+def a_credit(rig: Rig) -> Record:
+    """A vendor credit on Harbor."""
+    body = {"VendorRef": {"value": "21"}, "DocNumber": "VC-1", "TxnDate": today().isoformat()}
+    lines = [line(300, item="101"), line(20, item="102")]
+    made: Record = rig.bookkeeper.post("vendorcredit", {**body, "Line": lines})["VendorCredit"]
+    return made
+
+
+def a_stranger(rig: Rig, _: Record) -> None:
+    """A bill of a vendor that Procore does not know yet."""
+    vendor = rig.bookkeeper.vendor("Summit Rental")
+    rig.bookkeeper.bill("SR-1", [line(70, item="101")], vendor=vendor["Id"])
+
+
+def less(rig: Rig, record: Record) -> None:
+    """One line less, and another amount."""
+    entity = "VendorCredit" if "Line" in record and record.get("DocNumber") == "VC-1" else "Bill"
+    rig.bookkeeper.edit(entity, record, VendorRef=record["VendorRef"], Line=[line(1100, item="101")])
+
+
+def more_work(rig: Rig, record: Record) -> None:
+    rig.bookkeeper.edit("Bill", record, Line=[sub(9500)])
+
+
+def delete_bill(rig: Rig, record: Record) -> None:
+    rig.bookkeeper.delete("Bill", record)
+
+
+def delete_credit(rig: Rig, record: Record) -> None:
+    rig.bookkeeper.delete("VendorCredit", record)
+
+
+def pay_off(rig: Rig, record: Record) -> None:
+    rig.bookkeeper.pay(record, "1250")
+
+
+def pay_all(rig: Rig, record: Record) -> None:
+    pay(rig, [(record, 9000)])
+
+
+def half(rig: Rig, record: Record) -> None:
+    """Half of the payment, on the same bill."""
+    current = rig.bookkeeper.read("BillPayment", record["Id"])
+    lines = [{**current["Line"][0], "Amount": 4500}]
+    rig.bookkeeper.edit("BillPayment", record, TotalAmt=4500, Line=lines)
+
+
+def a_paid_cost(rig: Rig) -> Record:
+    """A payment of a bill on Harbor."""
+    return rig.bookkeeper.pay(a_cost(rig), "1250")
+
+
+def costs(*amounts: str, dated: bool | None = None) -> Callable[[Rig, Record], None]:
+    """The direct costs that count, beside the first two."""
+
+    def check(rig: Rig, _: Record) -> None:
+        found = [cost for cost in rig.direct_costs() if not cost["invoice_number"].startswith("first")]
+        assert sorted(cost["grand_total"] for cost in found) == sorted(amounts)
+        assert dated is None or [bool(cost.get("payment_date")) for cost in found] == [dated] * len(found)
+
+    return check
+
+
+def invoices(*due: str) -> Callable[[Rig, Record], None]:
+    """What the invoices that count are worth."""
+
+    def check(rig: Rig, _: Record) -> None:
+        found = [entry for entry in rig.procore.live("requisitions") if entry["status"] != "draft"]
+        assert [entry["current_payment_due"] for entry in found] == list(due)
+
+    return check
+
+
+def payments(*amounts: str) -> Callable[[Rig, Record], None]:
+    """The payments on SC-007."""
+
+    def check(rig: Rig, _: Record) -> None:
+        assert [amount for amount, _, _ in on(rig)] == list(amounts)
+
+    return check
+
+
+def stranger_is_known(rig: Rig, _: Record) -> None:
+    """The vendor is in Procore once, and so is its bill."""
+    assert [vendor["name"] for vendor in rig.procore.live("vendors")].count("Summit Rental") == 1
+    costs("70.00")(rig, {})
+
+
+LOCKED_COST = {"direct_cost_lock": "except_origin"}
+LOCKED_INVOICE = {"requisition_lock": "except_origin"}
+DEEDS = {
+    "vendor": Deed(
+        nothing,
+        a_stranger,
+        stranger_is_known,
+        "K5:1 K14:1 K8:1 K5:2 K7:1 K8:2 K5:3 K7:2 K14:2 K14:3 K8:3",
+        "PATCH:1 POST:1",
+    ),
+    "direct cost changed": Deed(
+        a_cost, less, costs("1100.00"), "K5:1 K14:1 K14:2 K8:1", "PATCH:1 DELETE:1 PATCH:2"
+    ),
+    "direct cost taken back": Deed(a_cost, delete_bill, costs(), "K5:1 K7:1 K8:1", "PATCH:1"),
+    "locked direct cost changed": Deed(
+        a_cost,
+        less,
+        costs("1100.00"),
+        "K5:1 K14:1 K14:2 K14:3 K8:1",
+        "PATCH:1 PATCH:2 PATCH:3 DELETE:1 PATCH:4",
+        switches=LOCKED_COST,
+    ),
+    "locked direct cost taken back": Deed(
+        a_cost, delete_bill, costs(), "K5:1 K14:1 K7:1 K8:1", "PATCH:1 PATCH:2 PATCH:3", switches=LOCKED_COST
+    ),
+    "invoice changed": Deed(an_invoice, more_work, invoices("9500.00"), "K5:1 K7:1 K8:1", "PATCH:1"),
+    "locked invoice changed": Deed(
+        an_invoice,
+        more_work,
+        invoices("9500.00"),
+        "K5:1 K14:1 K7:1 K8:1",
+        "PATCH:1 PATCH:2 PATCH:3",
+        switches=LOCKED_INVOICE,
+    ),
+    "invoice taken back": Deed(
+        an_invoice,
+        delete_bill,
+        invoices(),
+        "K5:1 K7:1 K8:1",
+        "PATCH:1",
+        policies={"gone_requisition": "draft"},
+    ),
+    "invoice deleted": Deed(
+        an_invoice,
+        delete_bill,
+        invoices(),
+        "K5:1 K14:1 K7:1 K8:1",
+        "DELETE:1 PATCH:1 DELETE:2",
+        policies={"gone_requisition": "delete"},
+    ),
+    "payment date set": Deed(a_cost, pay_off, costs("1250.00", dated=True), "K5:1 K7:1 K8:1", "PATCH:1"),
+    "payment date cleared": Deed(
+        a_paid_cost, void, costs("1250.00", dated=False), "K5:1 K7:1 K8:1", "PATCH:1"
+    ),
+    "credit": Deed(
+        nothing,
+        lambda rig, _: a_credit(rig),
+        costs("-320.00"),
+        "K5:1 K7:1 K14:1 K14:2 K8:1",
+        "PATCH:1 PATCH:2 PATCH:3",
+    ),
+    "credit changed": Deed(
+        a_credit, less, costs("-1100.00"), "K5:1 K14:1 K14:2 K8:1", "PATCH:1 DELETE:1 PATCH:2"
+    ),
+    "credit taken back": Deed(a_credit, delete_credit, costs(), "K5:1 K7:1 K8:1", "PATCH:1"),
+}
+# Payments have kill points and lost answers in `test_payments`; a kill while the call is under way is shown here.
+NAKED = {
+    "invoice": Deed(nothing, lambda rig, _: an_invoice(rig), invoices("9000.00"), "", "POST:1"),
+    **{name: deed for name, deed in DEEDS.items() if "invoice" in name},
+    "payment": Deed(an_invoice, pay_all, payments("9000.00"), "", "POST:1"),
+    "payment changed": Deed(a_payment, half, payments("4500.00"), "", "PATCH:1 PATCH:2 PATCH:3"),
+    "payment void": Deed(a_payment, void, payments(), "", "DELETE:1 PATCH:1 DELETE:2"),
+}
+
+
+def begin(rig: Rig, deed: Deed) -> Record:
+    """Do the deed; the run after it is still to come."""
+    if deed.policies:
+        rig.configure(policies=dict(deed.policies))
+    record = deed.prepare(rig)
+    rig.sync()
+    rig.procore.switch(**deed.switches)
+    deed.act(rig, record)
+    return record
+
+
+def ends_right(rig: Rig, deed: Deed, record: Record) -> None:
+    """Once, to the cent, the ledger confirmed, nothing held, and nothing left to write."""
+    rig.sync()
+    deed.right(rig, record)
+    assert rig.holds() == []
+    report = oracle(rig, everything_read=True, at_least=3)
+    assert not report.findings, str(report)
+    with rig.engine.connect() as db:
+        fates = set(db.scalars(text("select state from ml_connector.ledger")))
+        states = set(db.scalars(text("select state from ml_connector.record")))
+    assert fates <= {"confirmed", "removed"}
+    assert states <= {"posted", "updated", "no-op", "reversed"}
+    mark = rig.procore.mark()
+    rig.replay_everything()
+    assert rig.procore.writes(mark) == []
+
+
+def pairs(deeds: Mapping[str, Deed], what: Callable[[Deed], str]) -> list[tuple[str, str]]:
+    """Every deed with each of its points, or writes."""
+    return [(name, one) for name, deed in deeds.items() for one in what(deed).split()]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("name", "point"), pairs(DEEDS, lambda deed: deed.points))
+def test_S105_a_run_killed_at_any_point_ends_as_if_nothing_had_happened(
+    rig: Rig, name: str, point: str
+) -> None:
+    record = begin(rig, DEEDS[name])
+    run_that_dies_at(rig, point)
+    ends_right(rig, DEEDS[name], record)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("name", "write"), pairs(NAKED, lambda deed: deed.writes))
+def test_S105_K6_a_run_killed_while_a_write_is_under_way_ends_as_if_nothing_had_happened(
+    rig: Rig, name: str, write: str
+) -> None:
+    record = begin(rig, NAKED[name])
+    method, _, nth = write.partition(":")
+    assert run_killed_in_flight(rig, int(nth), methods=[method])
+    ends_right(rig, NAKED[name], record)
+
+
+@pytest.mark.parametrize(("name", "write"), pairs(DEEDS, lambda deed: deed.writes))
+def test_S104_an_answer_that_is_lost_after_any_write_ends_as_if_nothing_had_happened(
+    rig: Rig, name: str, write: str
+) -> None:
+    record = begin(rig, DEEDS[name])
+    method, _, nth = write.partition(":")
+    rig.procore.fault({"route": f"{method} /rest/*", "nth": int(nth), "fault": "accept_then_drop"})
+    ends_right(rig, DEEDS[name], record)
+    (rule,) = call("GET", f"{rig.procore.url}/_control/faults")
+    assert rule["hits"] == 1
