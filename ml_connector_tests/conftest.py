@@ -2,8 +2,8 @@
 
 import fcntl
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import LiteralString
 
@@ -63,6 +63,20 @@ def database_url(postgres: PostgresServer, database_template: str) -> Iterator[s
     """The SQLAlchemy address (psycopg 3) of a fresh database with the migrated schema."""
     with _fresh_database(postgres, template=database_template) as name:
         yield postgres.url("psycopg", name)
+
+
+@pytest.fixture(scope="session")
+def databases(
+    postgres: PostgresServer, database_template: str
+) -> Callable[[], AbstractContextManager[str]]:
+    """Makes addresses as `database_url` does, for a test that needs many; each ends with its `with`."""
+
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        with _fresh_database(postgres, template=database_template) as name:
+            yield postgres.url("psycopg", name)
+
+    return fresh
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,12 +17,14 @@ from ml_connector.cli.site import Site, new_site, open_site, prepare, undisturbe
 from ml_connector.errors import SetupError
 from ml_connector.settings import Connection, home_from, load_connection, load_connections
 from ml_connector.store import cursor, overview, windows
+from ml_connector.store.grants import standings
 
 MAPPING_HEADER = (
     "account,item,class,location,vendor,customer,description,valid_from,valid_to,"
     "route,cost_code,cost_type,project,commitment,share,reason,note\n"
 )
 PROJECTS_HEADER = "customer,project,note\n"
+VENDORS_HEADER = "vendor,procore_vendor,note\n"
 HOW_TO_WRITE = {
     "name": "the name takes small letters, digits and single underscores, begins with a letter "
     "and is not `unknown`",
@@ -78,15 +80,19 @@ def init(
     with new_site(home) as site:
         prepare(site)
     folder.mkdir(parents=True, exist_ok=True)
-    for sheet, header in (("mapping.csv", MAPPING_HEADER), ("projects.csv", PROJECTS_HEADER)):
-        if not (folder / sheet).exists():
-            (folder / sheet).write_text(header, encoding="utf-8")
+    headers = {"mapping": MAPPING_HEADER, "projects": PROJECTS_HEADER, "vendors": VENDORS_HEADER}
+    for sheet, header in headers.items():
+        if not (folder / f"{sheet}.csv").exists():
+            (folder / f"{sheet}.csv").write_text(header, encoding="utf-8")
     settings.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     following = [
         f"fill mapping.csv and projects.csv in {folder}",
         f"ml-connector mapping check {name}",
         f"ml-connector mapping publish {name}",
         f"ml-connector projects publish {name}",
+        f"ml-connector connect qbo {name}",
+        f"ml-connector connect procore {name}",
+        f"ml-connector ping {name}",
         "ml-connector up",
     ]
 
@@ -165,7 +171,7 @@ def status(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Where every connection stands: read up to when, records by state, money, days with work left."""
+    """Where every connection stands: consents, read up to when, records by state, money, days with work left."""
     with open_site() as site:
         connections = [load_connection(site.home, name)] if name else load_connections(site.home)
         found = [_standing(site, connection) for connection in connections]
@@ -183,8 +189,19 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
         tallies = overview.tally(db, connection.name)
         dirty = windows.dirty(db, connection.name)
         holds = len(overview.holds_of(db, connection.name))
+        grants = standings(db, connection.name)
+    now = datetime.now(UTC)
     return {
         "connection": connection.name,
+        "grants": [
+            {
+                "system": grant.system,
+                "state": grant.state or "not_connected",
+                "ends_at": grant.ends_at,
+                "to_do": grant.sentence(now),
+            }
+            for grant in grants
+        ],
         "read_to": read_to,
         "holds": holds,
         "days_to_do": [window.day for window in dirty],
@@ -205,6 +222,9 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
 
 def _print_standing(console: Console, connection: Connection, standing: Mapping[str, Any]) -> None:
     name, days = connection.name, standing["days_to_do"]
+    for grant in standing["grants"]:
+        if grant["to_do"]:
+            console.print(f"{name}: {grant['to_do']}")
     if standing["read_to"] is None:
         console.print(
             f"{name}: nothing read yet. `ml-connector sync {name}` reads now, `ml-connector up` always."

@@ -6,13 +6,22 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
-from ml_connector.cli import connections, record_commands, sheet_commands, sync
-from ml_connector.cli.output import AsJson, plain
+from ml_connector.cli import (
+    connect,
+    connections,
+    decide,
+    keys,
+    ping,
+    record_commands,
+    replay,
+    sheet_commands,
+    sync,
+)
+from ml_connector.cli.output import AsJson, log_from, plain
 from ml_connector.errors import MlConnectorError
 from ml_connector.settings import DATABASE_VARIABLE
 
@@ -24,13 +33,19 @@ app = typer.Typer(
 )
 app.command()(connections.init)
 app.command()(connections.up)
+app.add_typer(connect.app, name="connect")
+app.command()(ping.ping)
 app.command()(connections.status)
 app.command()(sync.sync)
 app.command()(record_commands.holds)
+app.command()(decide.decide)
+app.command()(replay.replay)
 app.command()(record_commands.find)
 app.command()(record_commands.audit)
 app.add_typer(sheet_commands.mapping, name="mapping")
 app.add_typer(sheet_commands.projects, name="projects")
+app.add_typer(keys.app, name="keys")
+app.add_typer(sheet_commands.vendors, name="vendors")
 
 
 @app.command()
@@ -66,12 +81,7 @@ def main() -> None:
 
     Anything else is a defect: its traceback goes to standard error and the exit code is 1.
     """
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=lambda *_: structlog.PrintLogger(
-            sys.stderr
-        ),  # the stream of the moment, not of the start
-    )
+    log_from(logging.WARNING)
     try:
         app()
     except MlConnectorError as error:

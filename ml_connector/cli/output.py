@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +33,17 @@ def show(document: Any, *, as_json: bool, human: Callable[[Console], None]) -> N
         typer.echo(json.dumps(document, indent=2, default=_text))
     else:
         human(people())
+
+
+def log_from(level: int) -> None:
+    """Let the log of this command begin at `level` (of `logging`), on the standard error of the moment.
+
+    A command that tells itself how its calls went begins at ERROR: alarms alone.
+    """
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 def people() -> Console:

@@ -23,9 +23,12 @@ from ml_connector.settings import (
     home_from,
 )
 from ml_connector.store.database import open_engine
+from ml_connector.store.key_sources import KeyFile, key_source
 from ml_connector.store.keys import make_key_ring
 from ml_connector.store.migrate import upgrade
 from ml_connector.store.postgres_server import PostgresServer, start_server
+from ml_connector.store.rotation import must_have_its_ring
+from ml_connector.store.vault import Vault
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -152,14 +155,23 @@ def prepare(site: Site) -> None:
     for folder in (home.connections, home.inbox, home.done, home.dagster, home.receiver):
         folder.mkdir(parents=True, exist_ok=True)
     home.receiver.chmod(0o700)
-    if not home.keys.exists():
-        home.keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        make_key_ring(home.keys)
+    prepare_keys(site)
+    with site.engine() as engine:
+        Vault(engine, key_source(home), rescue_folder=home.keys.parent).check()
     if not SHIPPED_DAGSTER_YAML.exists():
         raise SetupError(f"{SHIPPED_DAGSTER_YAML} is missing: install ml-connector from its repository")
     shutil.copyfile(SHIPPED_DAGSTER_YAML, home.dagster / "dagster.yaml")
     with dagster_instance():
         pass
+
+
+def prepare_keys(site: Site) -> None:
+    """Make the key ring of a new installation. Raises SetupError when one is missing that sealed something."""
+    source = key_source(site.home)
+    with site.engine() as engine:
+        must_have_its_ring(engine, source)
+    if isinstance(source, KeyFile) and not source.path.exists():
+        make_key_ring(source.path)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ It writes nothing to QBO. What the rows mean belongs to `models.py`; which windo
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -140,6 +140,11 @@ class QboClient:
         """The company's Preferences."""
         return self._single("preferences", "Preferences")
 
+    @property
+    def skew(self) -> timedelta | None:
+        """How far QBO's clock was ahead of ours at the newest answer; None before the first, or without a `Date`."""
+        return self._session.skew
+
     def close(self) -> None:
         """Give the sockets back."""
         self._session.close()
@@ -242,6 +247,7 @@ def open_qbo(
             connection.name,
             "qbo",
             qbo_renewal(endpoint, now=clock.now),
+            company=connection.qbo.realm_id,
             now=clock.now,
             pause=clock.sleep,
         ),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from ml_connector.errors import ReconnectNeeded
+from ml_connector.errors import ReconnectNeeded, TransientError
 from ml_connector.store.tokens import Renewal
 from ml_connector.store.vault import Credentials
 from ml_connector.transport.call import CallRefused
@@ -16,6 +16,7 @@ from ml_connector.transport.oauth import Grant, TokenEndpoint
 
 REQUEST_ID_HEADER = "intuit_tid"
 AHEAD = timedelta(minutes=5)
+LONGEST_LIFE = 100 * 366 * 86_400  # seconds; a longer one is no statement
 
 
 def qbo_renewal(endpoint: TokenEndpoint, *, now: Callable[[], datetime]) -> Renewal:
@@ -60,6 +61,29 @@ def refreshed(
     ) from refusal
 
 
+def exchanged(
+    endpoint: TokenEndpoint,
+    credentials: Credentials,
+    *,
+    code: str,
+    redirect_url: str,
+    now: Callable[[], datetime],
+) -> Credentials:
+    """The set with the first tokens of a consent; `redirect_url` is the one that the consent was asked with.
+
+    Raises CallRefused when the code or the client is not taken, TransientError when nothing can be said: the code is
+    spent all the same, and the consent must be asked for again.
+    """
+    grant = endpoint.ask(
+        {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_url},
+        headers=_headers(credentials),
+    )
+    made = _with_grant(credentials, "", grant, now())
+    if not made.refresh_token:
+        raise TransientError("a token answer without a refresh token", vendor="qbo")
+    return made
+
+
 def _headers(credentials: Credentials) -> dict[str, str]:
     keys = f"{credentials.client_id}:{credentials.client_secret}".encode()
     return {
@@ -70,8 +94,6 @@ def _headers(credentials: Credentials) -> dict[str, str]:
 
 def _with_grant(credentials: Credentials, used: str, grant: Grant, issued: datetime) -> Credentials:
     newest = str(grant.answer.get("refresh_token") or used)
-    hard = grant.answer.get("x_refresh_token_hard_expires_in")
-    hard_end = issued + timedelta(seconds=hard) if isinstance(hard, int) else credentials.hard_expires_at
     return replace(
         credentials,
         access_token=grant.access_token,
@@ -80,5 +102,14 @@ def _with_grant(credentials: Credentials, used: str, grant: Grant, issued: datet
         refresh_token=newest,
         previous_refresh_token=credentials.previous_refresh_token if newest == used else used,
         refresh_issued_at=issued,
-        hard_expires_at=hard_end,
+        refresh_expires_at=_end(grant, "x_refresh_token_expires_in", issued)
+        or credentials.refresh_expires_at,
+        hard_expires_at=_end(grant, "x_refresh_token_hard_expires_in", issued) or credentials.hard_expires_at,
     )
+
+
+def _end(grant: Grant, name: str, issued: datetime) -> datetime | None:
+    seconds = grant.answer.get(name)
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 < seconds < LONGEST_LIFE:
+        return None
+    return issued + timedelta(seconds=seconds)

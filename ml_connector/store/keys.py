@@ -1,7 +1,11 @@
-"""The key ring of the vault: AES-256-GCM keys by id in one 0600 file, outside the database."""
+"""The key ring of the vault: AES-256-GCM keys by id, outside the database, in one 0600 file for instance.
+
+Which place an installation keeps it in is said by `key_sources.py`.
+"""
 
 import json
 import os
+import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,21 +57,63 @@ class KeyRing:
                 "or the stored text was altered or moved"
             ) from None
 
+    def with_new_key(self) -> "KeyRing":
+        """The ring with one key more, which is the current one."""
+        name = f"k{secrets.token_hex(4)}"
+        return KeyRing(name, {**self.keys, name: _new_key()})
+
+    def with_only(self, names: set[str]) -> "KeyRing":
+        """The ring with its current key and those of `names`."""
+        kept = {name: key for name, key in self.keys.items() if name == self.current or name in names}
+        return KeyRing(self.current, kept)
+
+    def written(self) -> str:
+        """The ring as text, keys included: for the place where it is kept, and for nothing else."""
+        keys = {name: b64encode(key).decode("ascii") for name, key in self.keys.items()}
+        return json.dumps({"current": self.current, "keys": keys})
+
+
+def new_key_ring() -> KeyRing:
+    """A ring with one new key."""
+    return KeyRing("1", {"1": _new_key()})
+
+
+def parse_key_ring(content: str | bytes, *, where: str) -> KeyRing:
+    """The ring of `content`. Raises SetupError naming `where` when it is none."""
+    try:
+        given = json.loads(content)
+        keys = {str(name): b64decode(key, validate=True) for name, key in given["keys"].items()}
+        current = str(given["current"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SetupError(f"{where} is not a key ring") from None
+    if current not in keys or any(len(key) != _KEY_BYTES for key in keys.values()):
+        raise SetupError(
+            f"{where}: every key must have {_KEY_BYTES} bytes, and the current one must be there"
+        )
+    return KeyRing(current, keys)
+
 
 def make_key_ring(path: Path) -> KeyRing:
     """A new ring with one key, written to `path` (0600). Raises SetupError when the file is there already."""
-    ring = KeyRing("1", {"1": AESGCM.generate_key(bit_length=8 * _KEY_BYTES)})
-    keys = {name: b64encode(key).decode("ascii") for name, key in ring.keys.items()}
+    ring = new_key_ring()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _write(path, ring, os.O_EXCL)
     except FileExistsError:
         raise SetupError(f"{path} exists: a new key ring would lock the stored credentials out") from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        json.dump({"current": ring.current, "keys": keys}, file)
-        file.flush()
-        os.fsync(file.fileno())
     return ring
+
+
+def write_key_ring(path: Path, ring: KeyRing) -> None:
+    """Put `ring` into a file (0600), in place of any that is there, whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _write(part, ring, os.O_TRUNC)
+    part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def load_key_ring(path: Path) -> KeyRing:
@@ -75,13 +121,18 @@ def load_key_ring(path: Path) -> KeyRing:
     try:
         if path.stat().st_mode & 0o077:
             raise SetupError(f"{path} is open to others: chmod 600 {path}")
-        content = json.loads(path.read_bytes())
-        keys = {str(name): b64decode(key, validate=True) for name, key in content["keys"].items()}
-        current = str(content["current"])
+        content = path.read_bytes()
     except FileNotFoundError:
         raise SetupError(f"the key ring {path} is missing; without it no stored credentials open") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise SetupError(f"{path} is not a key ring") from None
-    if current not in keys or any(len(key) != _KEY_BYTES for key in keys.values()):
-        raise SetupError(f"{path}: every key must have {_KEY_BYTES} bytes, and the current one must be there")
-    return KeyRing(current, keys)
+    return parse_key_ring(content, where=str(path))
+
+
+def _write(path: Path, ring: KeyRing, how: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600), "w", encoding="ascii") as file:
+        file.write(ring.written())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _new_key() -> bytes:
+    return AESGCM.generate_key(bit_length=8 * _KEY_BYTES)

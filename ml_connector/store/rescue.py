@@ -62,5 +62,18 @@ def read_rescued(folder: Path, connection: str, system: str) -> list[tuple[Path,
     return found
 
 
+def rescued_keys(folder: Path) -> set[str]:
+    """The ids of the keys that sealed the files of a folder."""
+    found = set()
+    for path in folder.glob("*.*.json"):
+        try:
+            found.add(str(json.loads(path.read_bytes())["key_id"]))
+        except FileNotFoundError:  # adopted meanwhile
+            continue
+        except (ValueError, KeyError, TypeError):
+            raise SetupError(f"{path} is damaged: move it away and try again") from None
+    return found
+
+
 def _prefix(connection: str, system: str) -> str:
     return f"{connection}.{system}."

@@ -20,13 +20,16 @@ class Limiter(Protocol):
 
 
 class TokenSource(Protocol):
-    """Access tokens. Both methods raise ReconnectNeeded or TransientError."""
+    """Access tokens. `current` and `renewed` raise ReconnectNeeded or TransientError."""
 
     def current(self) -> str:
         """A token that is good for some minutes."""
 
     def renewed(self, stale: str) -> str:
         """Another token than `stale`, which the vendor refused."""
+
+    def lost(self, token: str) -> None:
+        """The vendor says that the grant behind `token` is gone."""
 
 
 def _utc_now() -> datetime:

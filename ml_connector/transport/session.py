@@ -24,7 +24,15 @@ from ml_connector.transport import strict_json
 from ml_connector.transport.call import Again, Answer, Call, CallRefused
 from ml_connector.transport.hosts import checked_origin, path_within
 from ml_connector.transport.ports import SYSTEM_CLOCK, Clock, Dialect, Limiter, TokenSource
-from ml_connector.transport.retry import Fault, Kind, Verdict, decide, limit_reset, retry_after
+from ml_connector.transport.retry import (
+    Fault,
+    Kind,
+    Verdict,
+    decide,
+    limit_reset,
+    retry_after,
+    server_date,
+)
 from ml_connector.transport.wire import Reply, Timeouts, Trouble, Wire, WireError
 
 T = TypeVar("T")
@@ -104,6 +112,9 @@ class VendorSession:
         self._patience = bounds.patience
         self._clock = clock
         self._wire = Wire(bounds.timeouts, max_body=bounds.body)
+        self.skew: timedelta | None = (
+            None  # how far the vendor's `Date` is ahead of our clock, at the newest answer
+        )
 
     def send(self, call: Call) -> Answer:
         """The answer of a success.
@@ -139,8 +150,11 @@ class VendorSession:
         verdict = self._verdict(sending.call, outcome)
         if verdict is Verdict.REAUTH and token is not None and not sending.token_renewed:
             sending.token_renewed = True
-            outcome = self._exchange(sending, self._renewed(token))
+            token = self._renewed(token)
+            outcome = self._exchange(sending, token)
             verdict = self._verdict(sending.call, outcome)
+        if verdict is Verdict.RECONNECT and self._tokens is not None and token is not None:
+            self._tokens.lost(token)
         return self._follow(verdict, sending.call, outcome)
 
     def _renewed(self, stale: str) -> str | None:
@@ -183,6 +197,8 @@ class VendorSession:
         except WireError as error:
             return _Outcome(trouble=error.trouble, detail=str(error))
         self._heed_limit(reply.headers)
+        date = server_date(reply.headers)
+        self.skew = None if date is None else date - self._clock.now()
         return self._understood(call, reply)
 
     def _understood(self, call: Call, reply: Reply) -> _Outcome:

@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 from ml_connector.cli.main import app
 
 NAMES = {
-    "init", "up", "status", "sync", "holds", "find", "audit", "demo", "sandbox",
-    "mapping check", "mapping publish", "mapping explain", "projects check", "projects publish",
+    "init", "up", "status", "sync", "holds", "decide", "replay", "find", "audit", "demo", "sandbox",
+    "connect qbo", "connect procore", "ping", "keys rotate", "keys make",
+    "mapping check", "mapping preview", "mapping publish", "mapping apply", "mapping explain",
+    "projects check", "projects publish", "vendors check", "vendors publish",
 }  # fmt: skip
 
 

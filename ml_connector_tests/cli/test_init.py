@@ -33,12 +33,18 @@ def test_it_makes_the_folder_the_files_and_the_installation(empty_shell: Shell) 
         "connection.yaml",
         "mapping.csv",
         "projects.csv",
+        "vendors.csv",
     ]
     made = load_connection(home, "acme")
     assert (made.qbo.realm_id, made.procore.company_id) == ("9341450000000001", 5001)
     assert (made.time_zone, str(made.start_date)) == ("America/Denver", "2026-07-01")
     assert stat.S_IMODE(home.keys.stat().st_mode) == 0o600
     status = empty_shell("status", "--json").document()
+    grants = status[0].pop("grants")
+    assert [(grant["system"], grant["state"]) for grant in grants] == [
+        ("qbo", "not_connected"),
+        ("procore", "not_connected"),
+    ]
     assert status == [{"connection": "acme", "read_to": None, "holds": 0, "days_to_do": [], "records": []}]
 
 

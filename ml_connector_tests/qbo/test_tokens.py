@@ -60,6 +60,7 @@ def test_a_refresh_rotates_the_token_and_keeps_the_one_before() -> None:
         access_issued_at=START,
         access_expires_at=START + timedelta(hours=1),
         refresh_issued_at=START,
+        refresh_expires_at=START + timedelta(days=100),
         hard_expires_at=START + timedelta(seconds=157680000),
     )
     assert (request.method, request.target) == ("POST", "/oauth2/v1/tokens/bearer")

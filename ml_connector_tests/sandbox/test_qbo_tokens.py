@@ -143,6 +143,38 @@ def test_a_code_is_good_for_five_minutes_and_consent_can_be_denied(books: Books)
     assert consent(books)["error"] == ["access_denied"]
 
 
+def test_a_person_chooses_the_company_on_the_consent_page_or_none(books: Books) -> None:
+    books.control("POST", "switches", {"consent_page": True})
+    asked = {
+        "client_id": "sandbox-client",
+        "response_type": "code",
+        "redirect_uri": BACK,
+        "state": '"><script>',
+    }
+    page = books.session.get(f"{books.url}/connect/oauth2", params=asked, timeout=10)
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html;charset=utf-8")
+    assert "<script>" not in page.text
+    for choice, brings in (("77", {"realmId": ["77"]}), ("", {"error": ["access_denied"]})):
+        answer = books.session.get(
+            f"{books.url}/connect/oauth2",
+            params={**asked, "consent": choice},
+            timeout=10,
+            allow_redirects=False,
+        )
+        assert parse_qs(urlsplit(answer.headers["Location"]).query).items() >= brings.items()
+
+
+def test_an_app_is_sent_back_to_its_listed_addresses_alone(books: Books) -> None:
+    app = {"client_id": "a", "client_secret": "b", "redirect_uris": ["https://firm.example/qbo"]}
+    books.control("POST", "load", {"App": [app]})
+    for back, status in (("https://firm.example/qbo", 302), ("https://firm.example/qbo/", 400)):
+        asked = {"client_id": "a", "response_type": "code", "redirect_uri": back}
+        answer = books.session.get(
+            f"{books.url}/connect/oauth2", params=asked, timeout=10, allow_redirects=False
+        )
+        assert answer.status_code == status
+
+
 def test_a_revoked_chain_is_over(books: Books) -> None:
     books.ask("GET", "preferences")
     answer = books.session.post(

@@ -39,6 +39,7 @@ class Tokens:
 
     token: str = "token-0"
     renewals: int = 0
+    gone: list[str] = field(default_factory=list)
 
     def current(self) -> str:
         return self.token
@@ -48,6 +49,9 @@ class Tokens:
         self.renewals += 1
         self.token = f"token-{self.renewals}"
         return self.token
+
+    def lost(self, token: str) -> None:
+        self.gone.append(token)
 
 
 @dataclass

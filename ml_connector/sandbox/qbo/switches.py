@@ -24,6 +24,9 @@ _SWITCHES: dict[str, _Switch] = {
     "hard_expiry_seconds": _Switch(157_680_000, int),
     "authorize_error": _Switch("", str),
     "authorize_realm": _Switch("", str),
+    "consent_page": _Switch(
+        False, bool
+    ),  # a page where a person chooses the company, instead of consent at once
     "cdc_limit": _Switch(1000, int),
     "cdc_limit_scope": _Switch("request", ("request", "type")),
     "cdc_days": _Switch(30, int),

@@ -6,8 +6,9 @@ Tokens live by the sandbox's clock and are kept with the records.
 import base64
 import binascii
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from html import escape
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -21,6 +22,7 @@ _DAY = timedelta(days=1)
 _CODE_LIFE = timedelta(minutes=5)
 _HARD_EXPIRY_ASKED = "x-include-refresh-token-hard-expires-in"
 _ANY_REALM = "*"
+_SCOPE = "com.intuit.quickbooks.accounting"
 _DEFAULT_APP: Document = {
     "client_id": "sandbox-client",
     "client_secret": "sandbox-secret",
@@ -57,17 +59,28 @@ class Tokens:
             return None
         return list(held["realms"])
 
-    def authorize(self, request: Request, default_realm: str) -> Response:
-        """The consent page, consent given: a redirect with code, state and realmId."""
+    def authorize(self, request: Request, known_realms: Sequence[str]) -> Response:
+        """The consent page: a redirect with code, state and realmId; with the switch `consent_page` a person chooses.
+
+        An app that lists `redirect_uris` is sent back to these alone, letter for letter.
+        """
         back, state = request.first("redirect_uri"), request.first("state") or ""
         app = self._app(request.first("client_id") or "")
         if back is None or app is None or request.first("response_type") != "code":
             return Response(400, {"error": "invalid_request"}, outcome="authorize refused")
-        if self._switches["authorize_error"]:
-            answer = {"error": self._switches["authorize_error"], "state": state}
+        if back not in app.get("redirect_uris", [back]):
+            return Response(400, {"error": "invalid_redirect_uri"}, outcome="redirect_uri refused")
+        own = [realm for realm in app["realms"] if realm != _ANY_REALM] or list(known_realms)
+        chosen = request.first("consent")
+        if self._switches["consent_page"] and chosen is None:
+            return _consent_page(request, own)
+        refused = self._switches["authorize_error"] or ("access_denied" if chosen == "" else "")
+        if not refused and _SCOPE not in (request.first("scope") or _SCOPE).split():
+            refused = "invalid_scope"
+        if refused:
+            answer = {"error": refused, "state": state}
         else:
-            own = [realm for realm in app["realms"] if realm != _ANY_REALM]
-            realm = self._switches["authorize_realm"] or (own[0] if own else default_realm)
+            realm = chosen or self._switches["authorize_realm"] or own[0]
             code = f"AB1{secrets.token_hex(18)}"
             until = (self._clock.now() + _CODE_LIFE).isoformat()
             doc = {"client_id": app["client_id"], "redirect_uri": back, "realm": realm, "expires": until}
@@ -235,6 +248,21 @@ class Tokens:
 
     def _past(self, moment: str) -> bool:
         return instant(moment) <= self._clock.now()
+
+
+def _consent_page(request: Request, realms: Sequence[str]) -> Response:
+    asked = [pair for pair in request.query if pair[0] != "consent"]
+
+    def link(realm: str, words: str) -> str:
+        return f'<p><a href="?{escape(urlencode([*asked, ("consent", realm)]))}">{escape(words)}</a></p>'
+
+    choices = "".join(link(realm, f"Connect company {realm}") for realm in realms)
+    body = (
+        "<!doctype html><title>QuickBooks sandbox</title><h1>QuickBooks sandbox</h1>"
+        f"<p>{escape(request.first('client_id') or '')} asks for access to your books.</p>{choices}"
+        f"{link('', 'No, thanks')}"
+    )
+    return Response(200, body, {"Content-Type": "text/html;charset=utf-8"}, outcome="consent page")
 
 
 def _refresh_value() -> str:

@@ -54,7 +54,7 @@ class QboVendor:
         if route == "POST /oauth2/v1/tokens/bearer":
             return self._tokens.token(request)
         if route == "GET /connect/oauth2":
-            return self._tokens.authorize(request, self._default_realm())
+            return self._tokens.authorize(request, self._realms())
         if route == "POST /v2/oauth2/tokens/revoke":
             return self._tokens.revoke(request)
         if route.startswith("GET /.well-known/openid_"):
@@ -151,8 +151,11 @@ class QboVendor:
         company = self.company(str(order.get("realm") or self._default_realm()))
         return company, Writer(company, self._switches)
 
+    def _realms(self) -> list[str]:
+        return [str(doc["realm"]) for doc in self._records.all(_REALM)] or [_FIRST_REALM]
+
     def _default_realm(self) -> str:
-        return next((doc["realm"] for doc in self._records.all(_REALM)), _FIRST_REALM)
+        return self._realms()[0]
 
     def _completed(self, company: Company, entity: str, doc: Document) -> Document:
         now = record_time(self._clock.now())
