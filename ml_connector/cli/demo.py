@@ -5,16 +5,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from rich.console import Console
+from rich.status import Status
+from sqlalchemy import Engine
 
 from ml_connector.cli.demo_firm import (
     NAME,
@@ -31,9 +32,8 @@ from ml_connector.cli.site import dagster_instance, embedded_site, prepare, undi
 from ml_connector.errors import SetupError
 from ml_connector.reading import inbox
 from ml_connector.sandbox.demo import bookkeeper
-from ml_connector.sandbox.demo.bills import TIME_ZONE
 from ml_connector.sandbox.demo.bookkeeper import Entered
-from ml_connector.sandbox.demo.firm import DemoFirm, demo
+from ml_connector.sandbox.demo.firm import DemoFirm, demo, this_day
 from ml_connector.settings import Home
 from ml_connector.store import overview, windows
 
@@ -64,7 +64,8 @@ class Shown:
         return {
             "records": {kind: dict(states) for kind, states in sorted(self.verdict.records.items())},
             "held_by_reason": dict(self.verdict.held_by_reason.most_common()),
-            "money": {name: f"{amount:.2f}" for name, amount in self.verdict.money.items()},
+            "money": _as_text(self.verdict.money),
+            "payments": _as_text(self.verdict.payments),
             "calls": self.calls,
             "runs": self.runs,
             "seconds_from_saved_to_posted": _spread(self.latencies),
@@ -72,6 +73,10 @@ class Shown:
             "wrong": self.verdict.wrong,
             "dagster_url": self.url,
         }
+
+
+def _as_text(money: Mapping[str, Decimal]) -> dict[str, str]:
+    return {name: f"{amount:.2f}" for name, amount in money.items()}
 
 
 def _spread(values: list[float]) -> dict[str, float]:
@@ -141,7 +146,7 @@ def _stay(services: Services, console: Console, url: str) -> None:
 
 def _show(services: Services, console: Console, port: int, began: float) -> Shown:
     site = services.site
-    firm = demo(datetime.now(ZoneInfo(TIME_ZONE)).date())
+    firm = demo(this_day())
     console.print("database …")
     prepare(site)
     console.print("sandbox: QuickBooks and Procore …")
@@ -158,7 +163,7 @@ def _show(services: Services, console: Console, port: int, began: float) -> Show
     )
     url = start_dagster(services, free_port(port))
     console.print(f"Dagster UI: {url}")
-    entered = _work(services, sandbox, firm, console)
+    entered, by_hand = _work(services, sandbox, firm, console)
     with site.engine() as engine:
         verdict = judge(engine, sandbox, firm)
         posted = posted_at(engine)
@@ -167,10 +172,9 @@ def _show(services: Services, console: Console, port: int, began: float) -> Show
         for entry in entered.values()
         if entry.entity == "Bill" and entry.id in posted
     ]
-    entries = len(entered)
     return Shown(
         verdict,
-        {"qbo": sandbox.api_calls("qbo") - entries, "procore": sandbox.api_calls("procore")},
+        {"qbo": sandbox.api_calls("qbo") - by_hand, "procore": sandbox.api_calls("procore")},
         _runs(),
         latencies,
         time.monotonic() - began,
@@ -194,32 +198,52 @@ def _start_sandbox(services: Services) -> Sandbox:
     return made
 
 
-def _work(services: Services, sandbox: Sandbox, firm: DemoFirm, console: Console) -> dict[str, Entered]:
-    """The bookkeeper enters and pays while the connector works; ends when nothing is left to do."""
-    done: dict[str, Entered] = {}
-    trouble: list[Exception] = []
+def _work(
+    services: Services, sandbox: Sandbox, firm: DemoFirm, console: Console
+) -> tuple[dict[str, Entered], int]:
+    """The bookkeeper enters and pays while the connector works, and takes some of it back once it is posted.
+
+    Returns what was entered, and the number of the bookkeeper's calls.
+    """
+    header = bookkeeper_token(sandbox)
+    entered: dict[str, Entered] = {}
+    calls: list[int] = []
 
     def enter() -> None:
+        entered.update(
+            bookkeeper.enter(sandbox.qbo, authorization=lambda: header, demo=firm, pace=PACE_SECONDS)
+        )
+        calls.append(len(entered))
+
+    def correct() -> None:
+        calls.append(
+            bookkeeper.correct(sandbox.qbo, authorization=lambda: header, demo=firm, entered=entered)
+        )
+
+    with services.site.engine() as engine:
+        saying = console.status("the bookkeeper enters, Dagster takes it up …")
+        if _until_quiet(services, engine, firm, enter, saying):
+            _until_quiet(services, engine, firm, correct, console.status("the bookkeeper corrects …"))
+    return entered, sum(calls)
+
+
+def _until_quiet(
+    services: Services, engine: Engine, firm: DemoFirm, act: Callable[[], None], waiting: Status
+) -> bool:
+    """Let the bookkeeper act, and wait until nothing of it is left to do; False when that takes too long."""
+    trouble: list[Exception] = []
+
+    def acting() -> None:
         try:
-            done.update(
-                bookkeeper.enter(
-                    sandbox.qbo,
-                    authorization=lambda: header,
-                    demo=firm,
-                    pace=PACE_SECONDS,
-                    progress=lambda _: None,
-                )
-            )
+            act()
         except (bookkeeper.EntryRefused, OSError) as error:
             trouble.append(error)
 
-    header = bookkeeper_token(sandbox)
-    desk = threading.Thread(target=enter, daemon=True)
+    desk = threading.Thread(target=acting, daemon=True)
     desk.start()
     deadline = time.monotonic() + PATIENCE_SECONDS
     quiet_since: float | None = None
-    waiting = console.status("the bookkeeper enters bills, Dagster takes them up …")
-    with services.site.engine() as engine, waiting as status:
+    with waiting as status:
         while time.monotonic() < deadline:
             if services.dead():
                 dead = services.dead()[0]
@@ -242,9 +266,9 @@ def _work(services: Services, sandbox: Sandbox, firm: DemoFirm, console: Console
             else:
                 quiet_since = quiet_since or time.monotonic()
                 if time.monotonic() - quiet_since > QUIET_SECONDS:
-                    break
+                    return True
             time.sleep(0.5)
-    return done
+    return False
 
 
 def _active_runs() -> bool:
@@ -274,9 +298,12 @@ def _print(shown: Shown, console: Console) -> None:
     console.print(
         table("What became of the firm's records", ["kind", "state", "records"], rows, numbers=["records"])
     )
-    names = list(shown.verdict.money)
-    amounts = [tuple(shown.verdict.money.values())]
-    console.print(table("Money of bills and vendor credits", names, amounts, numbers=names))
+    for title, money in (
+        ("Money of bills and vendor credits", shown.verdict.money),
+        ("Money of bill payments: cash, and the credits used", shown.verdict.payments),
+    ):
+        names = [name.replace("_", " ") for name in money]
+        console.print(table(title, names, [tuple(money.values())], numbers=names))
     spread = _spread(shown.latencies)
     ended = [run["status"] for run in shown.runs]
     console.print(

@@ -87,6 +87,8 @@ def make_connection(site: Site, sandbox: Sandbox, firm: DemoFirm) -> Connection:
         "time_zone": firm.time_zone,
         "start_date": firm.start_date.isoformat(),
         "poll_cron": "* * * * *",
+        "policies": {"retainage": "separate_line"},
+        "limits": {"procore_per_ten_seconds": 1000},  # the imitation has no spike limit to keep to
         "timing": {"settle": 5, "overlap": 300, "catalog_age": 900},
     }
     (folder / "connection.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

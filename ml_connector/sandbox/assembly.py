@@ -93,11 +93,13 @@ def _seed(vendor: Vendor, seed: str) -> None:
         raise ValueError("seed is empty or demo")
     vendor.reset(seed)
     if seed == "demo":
-        from ml_connector.sandbox.demo.firm import load_reference  # noqa: PLC0415 - only this seed needs it
+        from ml_connector.sandbox.demo.firm import load_reference, this_day  # noqa: PLC0415 - only this seed
 
         absent = _Absent()
         load_reference(
-            vendor if vendor.name == "qbo" else absent, vendor if vendor.name == "procore" else absent
+            vendor if vendor.name == "qbo" else absent,
+            vendor if vendor.name == "procore" else absent,
+            today=this_day(),
         )
 
 

@@ -64,6 +64,12 @@ def test_everything_comes_out_as_the_demo_data_state_and_nothing_stays(shell: Sh
     assert document["money"]["delta"] == "0.00"
     assert money["qbo"] == money["posted"] + money["excluded"] + money["held"]
     assert money["posted"] >= Decimal("0.85") * money["qbo"] > 0
+    cash = {name: Decimal(amount) for name, amount in document["payments"].items()}
+    assert document["payments"]["delta"] == "0.00"
+    assert cash["qbo"] == sum(amount for name, amount in cash.items() if name not in ("qbo", "delta"))
+    assert min(cash[name] for name in ("on_commitments", "on_direct_costs", "by_credit", "held")) > 0
+    assert document["records"]["BillPayment"]["reversed"] == 1
+    assert (document["records"]["Bill"]["reversed"], document["records"]["Bill"]["updated"]) == (1, 2)
     assert document["wrong"] == []
     assert document["runs"]
     assert {run["status"] for run in document["runs"]} == {"SUCCESS"}

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ from ml_connector.sandbox.demo import bills, bookkeeper
 from ml_connector.sandbox.demo.bookkeeper import Entered, EntryRefused
 from ml_connector.sandbox.demo.expectations import Expected, key_of
 from ml_connector.sandbox.demo.firm import DemoFirm, demo, load_reference
+from ml_connector.sandbox.demo.payments import Payment
 from ml_connector.sandbox.demo.reference import REALM, procore_lists, qbo_lists
 from ml_connector.sandbox.procore.vendor import ProcoreVendor
 from ml_connector.sandbox.qbo.vendor import QboVendor
@@ -33,13 +34,25 @@ DAYS = (date(2026, 7, 6), date(2026, 8, 2), date(2026, 11, 20))
 TOLD = {
     "S01", "S02", "S03", "S04", "S05", "S06", "S07", "S08", "S09", "S10",
     "S11", "S12", "S13", "S14", "S15", "S16", "S17", "S22", "S23", "S24",
-    "S25", "S27", "S33", "S34", "S82", "S85", "S87", "S88", "S124", "S127",
+    "S25", "S27", "S33", "S34", "S39", "S40", "S41", "S56", "S69", "S73", "S82", "S85", "S87", "S88",
+    "S124", "S125", "S127",
 }  # fmt: skip
 HELD = {
-    "CODE_MISSING", "CURRENCY", "NOT_A_COST", "NO_PROJECT",
-    "POSSIBLE_DUPLICATE", "PROJECT_CLOSED", "PROJECT_NOT_LINKED", "RETAINAGE_POLICY",
-    "TAX_POLICY", "UNMAPPED", "UNSUPPORTED", "VENDOR_AMBIGUOUS",
-}  # fmt: skip
+    "CODE_MISSING",
+    "COMMITMENT_MISSING",
+    "COMMITMENT_NOT_APPROVED",
+    "CURRENCY",
+    "NOT_A_COST",
+    "NO_PROJECT",
+    "OVERBILLED",
+    "POSSIBLE_DUPLICATE",
+    "PROJECT_CLOSED",
+    "PROJECT_NOT_LINKED",
+    "TAX_POLICY",
+    "UNMAPPED",
+    "VENDOR_AMBIGUOUS",
+}
+PAID = {"S50", "S51", "S52", "S53", "S55", "S56", "S59", "S61", "S62"}  # fmt: skip
 MAPPING = (
     "account,item,class,location,vendor,customer,description,valid_from,valid_to,"
     "route,cost_code,cost_type,project,commitment,share,reason,note"
@@ -62,7 +75,7 @@ def bill_expectations(firm: DemoFirm) -> list[Expected]:
 
 
 def test_the_firm_has_five_active_projects_sixty_vendors_and_400_bills(firm: DemoFirm) -> None:
-    projects = procore_lists()["projects"]
+    projects = procore_lists(TODAY)["projects"]
     assert [project["id"] for project in projects if project["active"]] == [66001, 66002, 66003, 66004, 66005]
     assert [project["name"] for project in projects if not project["active"]] == ["Depot Lofts"]
     assert len(qbo_lists()["Vendor"]) == 60
@@ -72,7 +85,7 @@ def test_the_firm_has_five_active_projects_sixty_vendors_and_400_bills(firm: Dem
     assert Counter(expected.entity for expected in firm.expectations.values()) == {
         "Bill": 400,
         "BillPayment": len(firm.payments),
-        "VendorCredit": 3,
+        "VendorCredit": 4,
     }
 
 
@@ -85,12 +98,14 @@ def test_the_firm_is_the_same_whenever_it_is_made(firm: DemoFirm) -> None:
 
 def test_another_day_moves_dates_and_nothing_else(firm: DemoFirm) -> None:
     def undated(made: DemoFirm) -> Counter[tuple[object, ...]]:
-        return Counter((e.scenario, e.state, e.reason, e.total, e.targets) for e in bill_expectations(made))
+        return Counter(
+            (e.scenario, e.state, e.reason, e.total, e.targets, e.invoices) for e in bill_expectations(made)
+        )
 
     for day in DAYS:
         assert undated(demo(day)) == undated(firm)
     assert all(
-        demo(day).expectations[key] == firm.expectations[key] for day in DAYS for key in ("D-301", "D-370")
+        demo(day).expectations[key] == firm.expectations[key] for day in DAYS for key in ("D-304", "D-370")
     )
 
 
@@ -102,23 +117,130 @@ def test_at_least_88_percent_of_the_money_is_posted(firm: DemoFirm) -> None:
 def test_I1_posted_excluded_and_held_are_the_total_of_every_record(firm: DemoFirm) -> None:
     for expected in firm.expectations.values():
         assert expected.posted + expected.excluded + expected.held == expected.total, expected
-        assert expected.posted == sum(amount for target in expected.targets for _, _, amount in target.lines)
-        assert bool(expected.targets) == (expected.state == "posted")
-        assert bool(expected.reason) == (expected.state != "posted")
+        assert bool(expected.reason) == (expected.state in ("held", "excluded")), expected
+        if expected.entity != "BillPayment":
+            records = [*expected.targets, *expected.invoices]
+            nets = [target.amount for target in expected.targets]
+            nets += [invoice.net for invoice in expected.invoices]
+            assert expected.posted == sum(nets)
+            assert bool(records) == (expected.state in ("posted", "updated"))
         assert all(amount == amount.quantize(Decimal("0.01")) for amount in (expected.total, expected.held))
 
 
 def test_totals_are_the_sum_of_lines_and_tax(firm: DemoFirm) -> None:
+    corrected = {change.key: change.body for change in firm.changes if change.act == "edit"}
+    deleted = {change.key for change in firm.changes if change.act == "delete"}
     for key, body in bodies(firm).items():
-        expected = firm.expectations[key]
         lines = sum((line.get("Amount", Decimal(0)) for line in body["Line"]), Decimal(0))
         total = lines + body.get("TxnTaxDetail", {}).get("TotalTax", 0)
-        assert total == abs(expected.total), key
         assert total >= 0, key
         if "TotalAmt" in body:
             assert body["TotalAmt"] == body["Balance"] == total
+        stands = sum(line["Amount"] for line in corrected[key]["Line"]) if key in corrected else total
+        assert (0 if key in deleted else stands) == abs(firm.expectations[key].total), key
+
+
+def test_S51_to_S61_a_payment_is_its_cash_and_the_credits_that_it_uses(firm: DemoFirm) -> None:
     for payment in firm.payments:
-        assert payment.body["TotalAmt"] == sum(amount for _, amount in payment.pays) == payment.expected.held
+        credits, bills = (sum(amount for _, amount in pairs) for pairs in (payment.uses, payment.pays))
+        cash = payment.body["TotalAmt"]
+        assert cash + credits == payment.expected.total, payment.key
+        assert cash + credits == (bills or Decimal("2000.00")), payment.key
+        assert sum(part.amount for part in payment.expected.payments) <= cash
+    unused = {"C-001"}
+    spent = dict(chain.from_iterable(payment.uses for payment in firm.payments))
+    totals = {key: -e.total for key, e in firm.expectations.items() if e.entity == "VendorCredit"}
+    assert spent == {key: total for key, total in totals.items() if key not in unused}
+
+
+def test_S62_S69_S73_one_payment_is_voided_two_bills_are_corrected_and_one_is_deleted(firm: DemoFirm) -> None:
+    assert [change.act for change in firm.changes] == ["void", "delete", "edit", "edit"]
+    for change in firm.changes:
+        stands = firm.expectations[change.key]
+        assert stands.state == ("updated" if change.act == "edit" else "reversed")
+        assert stands == change.expected
+        paying = [payment for payment in firm.payments if change.key in dict(payment.pays)]
+        assert paying == [], "what is corrected or deleted is not paid"
+    direct, progress = (change for change in firm.changes if change.act == "edit")
+    before = {entry.key: entry.expected for entry in firm.entries}
+    assert len(direct.expected.targets[0].lines) == len(before[direct.key].targets[0].lines) + 1
+    assert [before[progress.key].invoices[0].gross, progress.expected.invoices[0].gross] == [9000, 9500]
+
+
+def test_payment_dates_stand_on_direct_costs_of_bills_that_are_paid_off(firm: DemoFirm) -> None:
+    settled: Counter[str] = Counter()
+    for payment in firm.payments:
+        if firm.expectations[payment.key].state != "reversed":
+            settled.update(dict(payment.pays))
+    dated = {key for key, expected in firm.expectations.items() if expected.paid_on is not None}
+    paid_off = {key for key, amount in settled.items() if amount == firm.expectations[key].total}
+    assert dated == {key for key in paid_off if firm.expectations[key].targets}
+    assert len(dated) > 20
+    assert set(settled) - paid_off, "some are paid in part"
+    (voided,) = (payment for payment in firm.payments if payment.voided)
+    assert {key for key, _ in voided.pays if firm.expectations[key].targets} - dated
+
+
+def test_S33_to_S41_work_fits_its_schedule_of_values_and_holds_the_rate_of_the_contract(
+    firm: DemoFirm,
+) -> None:
+    lists = procore_lists(TODAY)
+    contracts = {contract["number"]: contract for contract in lists["commitments"]}
+    billed: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    held: dict[str, Decimal] = defaultdict(Decimal)
+    for expected in bill_expectations(firm):
+        for invoice in expected.invoices:
+            contract = contracts[invoice.commitment]
+            assert contract["status"] == "Approved"
+            assert invoice.held == invoice.gross * (contract["retainage_percent"] or 0) / 100
+            held[invoice.commitment] += invoice.held - invoice.released
+            for code, kind, amount in invoice.work:
+                billed[invoice.commitment, f"{code}.{kind}"] += amount
+    schedule = {
+        (number, line["flat_code"]): line["amount"]
+        for number, contract in contracts.items()
+        for line in contract["line_items"]
+    }
+    assert all(amount <= schedule[place] for place, amount in billed.items())
+    assert {number for number, _ in billed} == {"SC-007", "SC-009", "SC-012", "SC-014", "SC-016", "SC-020"}
+    assert sum(len(expected.invoices) > 1 for expected in bill_expectations(firm)) == 2  # S39
+    assert all(amount > 0 for amount in held.values())
+    (over,) = (expected for expected in bill_expectations(firm) if expected.scenario == "S41")
+    assert over.total > contracts["SC-023"]["line_items"][0]["amount"]
+
+
+@pytest.mark.parametrize("today", [TODAY, *DAYS])
+def test_S34_retainage_is_released_after_it_was_held(today: date) -> None:
+    firm = demo(today)
+    (released,) = (e for e in bill_expectations(firm) if e.scenario == "S34")
+    (invoice,) = released.invoices
+    past = {bill["Id"]: bill for bill in firm.history["Bill"]}
+
+    def dated(key: str) -> str:
+        return str(past[key]["TxnDate"])
+
+    def changed(key: str) -> datetime:
+        return datetime.fromisoformat(past[key]["MetaData"]["LastUpdatedTime"])
+
+    earlier = [
+        entry.held
+        for key in past
+        for entry in firm.expectations[key].invoices
+        if entry.commitment == invoice.commitment
+        and dated(key) < dated(released.key)
+        and changed(key) < changed(released.key)
+    ]
+    assert 0 < invoice.released <= sum(earlier)
+
+
+@pytest.mark.parametrize("today", [TODAY, *DAYS])
+def test_S44_every_job_has_one_open_period_that_takes_all_its_bills(today: date) -> None:
+    periods = procore_lists(today)["billing_periods"]
+    opened = {period["project_id"]: period for period in periods if period["status"] == "open"}
+    assert set(opened) == {66001, 66002, 66003, 66004, 66005}
+    assert len(periods) == 10
+    for period in opened.values():
+        assert period["start_date"] <= today.isoformat() <= period["end_date"]
 
 
 def test_every_shape_is_there_in_the_history_or_live(firm: DemoFirm) -> None:
@@ -127,7 +249,10 @@ def test_every_shape_is_there_in_the_history_or_live(firm: DemoFirm) -> None:
     assert reasons == HELD
     excluded = {e.reason for e in bill_expectations(firm) if e.state == "excluded"}
     assert excluded == {"OVERHEAD", "NOT_A_COST", "RETAINAGE_PAYABLE"}
-    assert {payment.expected.scenario for payment in firm.payments} == {"S50", "S51", "S52", "S53"}
+    assert {payment.expected.scenario for payment in firm.payments} == PAID
+    methods = {part.method for payment in firm.payments for part in payment.expected.payments}
+    assert methods == {"check", "electronic"}
+    assert sum("CreditCardPayment" in payment.body for payment in firm.payments) == 3
 
 
 def test_S24_eight_bills_wait_for_one_rule(firm: DemoFirm) -> None:
@@ -181,7 +306,7 @@ def test_S27_the_date_of_the_bill_decides_which_code_is_expected(firm: DemoFirm)
 
 
 def test_posted_lines_name_budget_codes_that_the_project_has(firm: DemoFirm) -> None:
-    codes = {project["id"]: project["budget_codes"] for project in procore_lists()["projects"]}
+    codes = {project["id"]: project["budget_codes"] for project in procore_lists(TODAY)["projects"]}
     for expected in bill_expectations(firm):
         for target in expected.targets:
             assert 66001 <= target.project <= 66005
@@ -227,7 +352,7 @@ def test_the_sheets_have_the_headings_of_the_product(firm: DemoFirm) -> None:
     assert firm.mapping_csv.splitlines()[0] == MAPPING
     assert firm.projects_csv.splitlines()[0] == "customer,project,note"
     linked = [row["project"] for row in csv.DictReader(io.StringIO(firm.projects_csv))]
-    assert sorted(linked) == [str(project["id"]) for project in procore_lists()["projects"]]
+    assert sorted(linked) == [str(project["id"]) for project in procore_lists(TODAY)["projects"]]
     assert "Mill Bridge" not in firm.projects_csv
 
 
@@ -318,18 +443,26 @@ def demo_books(tmp_path: Path) -> Iterator[Books]:
 def test_both_sandboxes_take_the_lists(tmp_path: Path, procore: ProcoreVendor) -> None:
     records = Records(tmp_path / "qbo.sqlite")
     qbo = QboVendor(records, Clock())
-    assert load_reference(qbo, procore) > 200
+    assert load_reference(qbo, procore, today=TODAY) > 200
     assert len(qbo.live(f"{REALM}/Vendor")) == 60
     codes = {(doc["project_id"], doc["flat_code"]) for doc in procore.live("wbs_codes")}
     listed = {
-        (project["id"], code) for project in procore_lists()["projects"] for code in project["budget_codes"]
+        (project["id"], code)
+        for project in procore_lists(TODAY)["projects"]
+        for code in project["budget_codes"]
     }
     assert codes == listed  # commitments and budget lines made none by the way
-    assert [doc["number"] for doc in procore.live("commitments")] == ["SC-007", "SC-011", "SC-014", "PO-021"]
+    assert {doc["number"]: doc["status"] for doc in procore.live("commitments")} == {
+        **dict.fromkeys(("SC-007", "SC-009", "SC-012", "SC-014", "SC-016", "SC-020", "SC-023"), "Approved"),
+        **{"SC-011": "Draft", "PO-021": "Approved"},
+    }
+    assert {doc["vendor_id"] for doc in procore.live("commitments")} <= {
+        doc["id"] for doc in procore.live("vendors")
+    }
     records.close()
 
 
-def test_the_bookkeeper_enters_everything_once(firm: DemoFirm, demo_books: Books) -> None:
+def test_the_bookkeeper_enters_everything_once_and_then_corrects(firm: DemoFirm, demo_books: Books) -> None:
     demo_books.control("POST", "load", firm.history)
     authorization = f"Bearer {demo_books.refresh().json()['access_token']}"
     told: list[Entered] = []
@@ -342,28 +475,67 @@ def test_the_bookkeeper_enters_everything_once(firm: DemoFirm, demo_books: Books
     entered = enter()
     assert set(entered) == {key for key in firm.expectations if not key.isdigit()}
     assert [record.key for record in told] == list(entered)
-    bills = {key_of(doc): doc for doc in demo_books.control("GET", f"records/{REALM}/Bill")}
+    bills = live(demo_books, "Bill")
     assert len(bills) == 400
+    changed = {change.key for change in firm.changes}
     for key, bill in bills.items():
-        expected = firm.expectations[key]
-        assert bill["TotalAmt"] == expected.total
+        assert key in changed or bill["TotalAmt"] == firm.expectations[key].total
         if not key.isdigit():
             assert bill["Id"] == entered[key].id
             assert int(bill["Id"]) > 330  # as QuickBooks counts: what is entered later has the higher Id
             created = datetime.fromisoformat(bill["MetaData"]["CreateTime"])
             assert timedelta(0) <= entered[key].at - created < timedelta(seconds=1)
-    paid = dict.fromkeys(bills, Decimal(0))
-    for key, amount in chain.from_iterable(payment.pays for payment in firm.payments):
-        paid[key] += amount
     for key, bill in bills.items():
-        assert bill["Balance"] == bill["TotalAmt"] - paid[key], key
-    kinds = {"BillPayment": len(firm.payments), "VendorCredit": 3}
+        assert bill["Balance"] == bill["TotalAmt"] - paid(firm)[key], key
+    kinds = {"BillPayment": len(firm.payments), "VendorCredit": 4}
     for entity, count in kinds.items():
-        assert len(demo_books.control("GET", f"records/{REALM}/{entity}")) == count
+        assert len(live(demo_books, entity)) == count
     assert {key: record.id for key, record in enter().items()} == {
         key: record.id for key, record in entered.items()
     }
-    assert len(demo_books.control("GET", f"records/{REALM}/Bill")) == 400
+    assert len(live(demo_books, "Bill")) == 400
+    calls = bookkeeper.correct(
+        demo_books.url, authorization=lambda: authorization, demo=firm, entered=entered
+    )
+    assert calls == 8
+    assert len(demo_books.control("GET", "journal")) >= calls
+    stands_as_stated(firm, demo_books)
+
+
+def live(books: Books, entity: str) -> dict[str, Any]:
+    """The records of an entity by key."""
+    return {key_of(doc): doc for doc in books.control("GET", f"records/{REALM}/{entity}")}
+
+
+def paid(firm: DemoFirm, *, voided: bool = True) -> Counter[str]:
+    """What is paid of each bill, with or without the payment that is voided."""
+    amounts: Counter[str] = Counter()
+    for payment in firm.payments:
+        if voided or not payment.voided:
+            amounts.update(dict(payment.pays))
+    return amounts
+
+
+def stands_as_stated(firm: DemoFirm, books: Books) -> None:
+    """Totals and balances in QuickBooks after the corrections."""
+    (deleted,) = (change.key for change in firm.changes if change.act == "delete")
+    bills = live(books, "Bill")
+    assert set(bills) == {e.key for e in bill_expectations(firm)} - {deleted}
+    settled = paid(firm, voided=False)
+    for key, bill in bills.items():
+        assert bill["TotalAmt"] == firm.expectations[key].total
+        assert bill["Balance"] == bill["TotalAmt"] - settled[key], key
+    used = Counter(dict(chain.from_iterable(payment.uses for payment in firm.payments)))
+    for key, credit in live(books, "VendorCredit").items():
+        assert credit["Balance"] == credit["TotalAmt"] - used[key]
+    for key, payment in live(books, "BillPayment").items():
+        assert payment["TotalAmt"] + sum(dict(payment_of(firm, key).uses).values()) == (
+            payment_of(firm, key).expected.total if not payment_of(firm, key).voided else 0
+        )
+
+
+def payment_of(firm: DemoFirm, key: str) -> Payment:
+    return next(payment for payment in firm.payments if payment.key == key)
 
 
 def test_the_bookkeeper_says_what_was_refused(firm: DemoFirm, demo_books: Books) -> None:

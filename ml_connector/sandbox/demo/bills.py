@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from ml_connector.sandbox.demo import odd_shapes as odd
 from ml_connector.sandbox.demo import shapes
+from ml_connector.sandbox.demo import subcontract_shapes as sub
 from ml_connector.sandbox.demo.clerk import Clerk
 from ml_connector.sandbox.demo.drafts import BILL, Draft, bill_of, expected_of, request_of
 from ml_connector.sandbox.demo.expectations import Expected, marked
@@ -31,7 +32,7 @@ class Shape(Protocol):
 
 
 SCENES: tuple[tuple[Shape, int, int], ...] = (
-    (shapes.s01_one_line, 98, 16),
+    (shapes.s01_one_line, 75, 9),
     (shapes.s02_over_jobs, 32, 7),
     (shapes.s04_item_and_account, 28, 5),
     (shapes.s05_class_decides, 20, 4),
@@ -60,8 +61,18 @@ SCENES: tuple[tuple[Shape, int, int], ...] = (
     (odd.s22_code_missing, 5, 1),
     (odd.s23_type_missing, 2, 1),
     (odd.s24_unmapped, 6, 2),
-    (odd.s33_progress_bill, 3, 1),
-    (odd.s34_release, 1, 0),
+    (sub.s33_progress_bill, 11, 3),
+    (sub.s33_two_schedule_lines, 3, 0),
+    (sub.s34_held_and_released, 1, 0),
+    (sub.s39_two_contracts, 1, 1),
+    (sub.s40_draft_contract, 2, 1),
+    (sub.s41_over_billed, 1, 0),
+    (sub.s52_material, 4, 0),
+    (sub.s56_small_hire, 1, 0),
+    (sub.s69_corrected_bill, 0, 1),
+    (sub.s69_corrected_progress_bill, 0, 1),
+    (sub.s73_deleted_bill, 1, 0),
+    (sub.s125_no_contract, 1, 1),
     (odd.s82_two_of_a_name, 2, 1),
     (odd.s87_job_not_linked, 3, 1),
     (odd.s88_late_bill, 2, 0),
@@ -77,20 +88,21 @@ SCENES: tuple[tuple[Shape, int, int], ...] = (
 class Entry:
     """A record that the bookkeeper enters while the demo runs: the body of its create request, without an Id.
 
-    Its PrivateNote ends in `ref <key>`. `twice` asks QuickBooks to take a number that the vendor has used.
+    Its PrivateNote ends in `ref <key>`. `expected` is what becomes of it as it is entered.
     """
 
     key: str
     entity: str
     body: Document
+    draft: Draft
     expected: Expected
-    twice: bool = False
 
 
 @dataclass(frozen=True)
 class PastBill:
     """A bill of the history as QuickBooks shows it; its key is its Id."""
 
+    key: str
     bill: Document
     draft: Draft
     expected: Expected
@@ -120,7 +132,7 @@ def live(today: date) -> list[Entry]:
         draft, key = placed.draft, f"D-{number + 300:03}"
         on = today - timedelta(days=placed.lag if draft.dated is None else draft.dated)
         body = request_of(draft, on=on, note=marked(key, draft.note))
-        entries.append(Entry(key, BILL, body, expected_of(draft, key), draft.twice))
+        entries.append(Entry(key, BILL, body, draft, expected_of(draft, key)))
     return entries
 
 
@@ -173,4 +185,4 @@ def _past(id: str, entered: datetime, on: date, draft: Draft, days: Sequence[dat
     if following is not None and int(id) % _EDITED_EVERY == 0:
         changed = _moment(following, 0.97)
     bill = bill_of(draft, id, on=on, created=record_time(entered), updated=record_time(changed))
-    return PastBill(bill, draft, expected_of(draft, id))
+    return PastBill(id, bill, draft, expected_of(draft, id))

@@ -10,10 +10,11 @@ from ml_connector.sandbox.demo.expectations import (
     ZERO,
     CodedLine,
     Expected,
+    ExpectedInvoice,
     ExpectedTarget,
     State,
 )
-from ml_connector.sandbox.demo.lines import Costs, DemoLine, StaysOut, Waits
+from ml_connector.sandbox.demo.lines import Bills, Costs, DemoLine, Retains, StaysOut, Waits
 from ml_connector.sandbox.demo.parties import CANADIAN, Vendor
 from ml_connector.sandbox.demo.reference import currency
 from ml_connector.sandbox.qbo.company import short
@@ -28,7 +29,8 @@ class Draft:
     """One bill, or vendor credit. `hold` is a reason that holds the whole of it, whatever its lines say.
 
     `dated` fixes TxnDate to so many days before today. `twice` marks a number that its vendor has used
-    already, `later` a bill that is entered live although its scene begins in the history.
+    already, `later` a bill that is entered live although its scene begins in the history. `then` are the lines that it
+    has after the bookkeeper has corrected it, `deleted` one that is deleted in the end.
     """
 
     scenario: str
@@ -43,6 +45,8 @@ class Draft:
     dated: int | None = None
     twice: bool = False
     later: bool = False
+    then: tuple[DemoLine, ...] = ()
+    deleted: bool = False
 
     @property
     def total(self) -> Decimal:
@@ -51,23 +55,25 @@ class Draft:
 
 
 def expected_of(draft: Draft, key: str, *, entity: str = BILL) -> Expected:
-    """What becomes of it by default: one bad line holds all but what stays out anyway."""
+    """What becomes of it as it is entered: one bad line holds all but what stays out anyway."""
+    sign = -1 if entity == CREDIT else 1
     outcomes = [line.outcome for line in draft.lines]
     reasons = [draft.hold, *(outcome.reason for outcome in outcomes if isinstance(outcome, Waits))]
     reason = next(filter(None, reasons), "")
-    excluded = _sum(line.amount for line in draft.lines if isinstance(line.outcome, StaysOut))
-    posted, held, targets = ZERO, ZERO, _targets(draft)
+    excluded = sign * _sum(line.amount for line in draft.lines if isinstance(line.outcome, StaysOut))
+    posted, held, targets, invoices = ZERO, ZERO, _targets(draft, sign), _invoices(draft)
     state: State = "posted"
     if reason:
-        state, held, targets = "held", draft.total - excluded, ()
-    elif targets:
-        posted = _sum(amount for target in targets for _, _, amount in target.lines)
+        state, held, targets, invoices = "held", sign * draft.total - excluded, (), ()
+    elif targets or invoices:
+        posted = _sum([target.amount for target in targets] + [invoice.net for invoice in invoices])
     else:
         state = "excluded"
         reason = next(outcome.reason for outcome in outcomes if isinstance(outcome, StaysOut))
-    sign = -1 if entity == CREDIT else 1
-    total, held = sign * draft.total, sign * held
-    return Expected(key, entity, draft.scenario, state, reason, total, posted, sign * excluded, held, targets)
+    total = sign * draft.total
+    return Expected(
+        key, entity, draft.scenario, state, reason, total, posted, excluded, held, targets, invoices
+    )
 
 
 def request_of(draft: Draft, *, on: date, note: str = "") -> Document:
@@ -143,12 +149,30 @@ def _tax(draft: Draft) -> Document:
     return {"TotalTax": short(draft.tax), "TaxLine": [line]}
 
 
-def _targets(draft: Draft) -> tuple[ExpectedTarget, ...]:
+def _targets(draft: Draft, sign: int) -> tuple[ExpectedTarget, ...]:
     lines: dict[int, list[CodedLine]] = {}
     for line in draft.lines:
         if isinstance(line.outcome, Costs):
-            lines.setdefault(line.outcome.project, []).extend(line.outcome.parts)
+            parts = [(code, kind, sign * amount) for code, kind, amount in line.outcome.parts]
+            lines.setdefault(line.outcome.project, []).extend(parts)
     return tuple(ExpectedTarget(project, draft.number, tuple(parts)) for project, parts in lines.items())
+
+
+def _invoices(draft: Draft) -> tuple[ExpectedInvoice, ...]:
+    billed = [line.outcome for line in draft.lines if isinstance(line.outcome, Bills)]
+    retained = [line.outcome for line in draft.lines if isinstance(line.outcome, Retains)]
+    return tuple(
+        ExpectedInvoice(
+            commitment=number,
+            number=draft.number,
+            work=tuple(entry.part for entry in billed if entry.commitment == number),
+            held=-_sum(min(entry.amount, ZERO) for entry in retained if entry.commitment == number),
+            released=_sum(max(entry.amount, ZERO) for entry in retained if entry.commitment == number),
+        )
+        for number in dict.fromkeys(
+            [entry.commitment for entry in billed] + [entry.commitment for entry in retained]
+        )
+    )
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:

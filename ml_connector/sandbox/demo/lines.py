@@ -19,6 +19,22 @@ class Costs:
 
 
 @dataclass(frozen=True)
+class Bills:
+    """The line is work on a subcontract, on the line of its schedule with this budget code."""
+
+    commitment: str
+    part: CodedLine
+
+
+@dataclass(frozen=True)
+class Retains:
+    """The line is retainage of a subcontract: held when it is below zero, else released."""
+
+    commitment: str
+    amount: Decimal
+
+
+@dataclass(frozen=True)
 class StaysOut:
     """The line is by rule or policy never sent."""
 
@@ -32,13 +48,16 @@ class Waits:
     reason: str
 
 
+Outcome = Costs | Bills | Retains | StaysOut | Waits
+
+
 @dataclass(frozen=True)
 class DemoLine:
     """A line in the form of a create request; `outcome` is None for text without money."""
 
     body: Document
     amount: Decimal
-    outcome: Costs | StaysOut | Waits | None
+    outcome: Outcome | None
 
 
 def cost(job: Job, code: str, cost_type: str, amount: Decimal) -> Costs:
@@ -56,7 +75,7 @@ def costs(job: Job, *parts: CodedLine) -> Costs:
 def on_item(
     item: str,
     amount: Decimal,
-    outcome: Costs | StaysOut | Waits,
+    outcome: Outcome,
     *,
     job: Job | None,
     text: str = "",
@@ -73,7 +92,7 @@ def on_item(
 def on_account(
     number: str,
     amount: Decimal,
-    outcome: Costs | StaysOut | Waits,
+    outcome: Outcome,
     *,
     job: Job | None,
     text: str = "",
@@ -96,7 +115,7 @@ def _line(
     kind: str,
     detail: Document,
     amount: Decimal,
-    outcome: Costs | StaysOut | Waits,
+    outcome: Outcome,
     *,
     job: Job | None,
     text: str,

@@ -5,7 +5,7 @@ from decimal import Decimal
 from ml_connector.sandbox.demo.clerk import LUMBER, READY_MIX, Clerk
 from ml_connector.sandbox.demo.drafts import Draft
 from ml_connector.sandbox.demo.lines import DemoLine, StaysOut, Waits, cost, on_account, on_item
-from ml_connector.sandbox.demo.parties import DEPOT, ELM, HARBOR, LIBRARY, MILL_BRIDGE, QUARRY, Job, named
+from ml_connector.sandbox.demo.parties import DEPOT, HARBOR, LIBRARY, MILL_BRIDGE, QUARRY, Job, named
 from ml_connector.sandbox.demo.shapes import Drafts
 
 _RATE = Decimal("0.7312")
@@ -72,28 +72,6 @@ def s24_unmapped(clerk: Clerk) -> Drafts:
     return (Draft("S24", vendor, clerk.number(vendor), (line,)),)
 
 
-def s33_progress_bill(clerk: Clerk) -> Drafts:
-    """A subcontractor's progress bill less 10 % retainage: a requisition, entered by hand."""
-    name, job = (("Bright Electric", HARBOR), ("Nordwall Drywall", ELM), ("Helm Roofing", QUARRY))[
-        clerk.whole(0, 2)
-    ]
-    vendor, work = named(name), Decimal(clerk.whole(20, 60)) * 100
-    lines = (
-        on_account("5020", work, Waits("UNSUPPORTED"), job=job, text="Progress to date"),
-        on_account("2150", -work / 10, Waits("RETAINAGE_POLICY"), job=job, text="Less retainage 10%"),
-    )
-    return (Draft("S33", vendor, clerk.number(vendor), lines),)
-
-
-def s34_release(clerk: Clerk) -> Drafts:
-    """Retainage of a subcontract paid out, alone: it waits until the firm has chosen how it keeps these."""
-    vendor = named("Bright Electric")
-    line = on_account(
-        "2150", Decimal("1000.00"), Waits("RETAINAGE_POLICY"), job=HARBOR, text="Retainage released"
-    )
-    return (Draft("S34", vendor, clerk.number(vendor), (line,)),)
-
-
 def s82_two_of_a_name(clerk: Clerk) -> Drafts:
     """Procore knows two vendors of this name."""
     vendor = named("ABC Concrete")
@@ -117,7 +95,7 @@ def s124_release(clerk: Clerk) -> Drafts:
     """What was kept back from a supplier is paid out: no cost either."""
     vendor = clerk.vendor("retainage")
     line = on_account(
-        "2150", Decimal("200.00"), StaysOut("RETAINAGE_PAYABLE"), job=None, text="Retainage released"
+        "2150", Decimal("200.00"), StaysOut("RETAINAGE_PAYABLE"), job=clerk.job(), text="Retainage released"
     )
     return (Draft("S124", vendor, clerk.number(vendor), (line,)),)
 

@@ -114,7 +114,7 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("Old Mill Supply", "inactive", "Leadville"),
     ("Aspen Permit Runners", "permits", "Aspen"),
     ("Cottonwood Landscaping", "none", "Denver"),
-    ("Zephyr Mechanical", "none", "Parker"),
+    ("Zephyr Mechanical", "subcontract", "Parker"),
 )
 
 
@@ -160,8 +160,14 @@ PROCORE_VENDORS: tuple[tuple[int, str, str], ...] = (
     (88013, "Müller Stahlbau GmbH", "Denver"),
     (88014, "Kowalczyk Carpentry", "Golden"),
     (88015, "Peak Drywall Crew", "Thornton"),
-    (88016, "Sunflower Surveying", "Denver"),  # the last three are in Procore only
+    (88016, "Sunflower Surveying", "Denver"),  # these three are in Procore only
     (88017, "Geotech West", "Boulder"),
     (88018, "Kiln & Tile Studio", "Denver"),
+    (88019, "Zephyr Mechanical", "Parker"),
 )
 """Id, name and city of what stands in Procore's directory before the first run."""
+
+
+def procore_vendor(name: str) -> int:
+    """The id of the first vendor of this name in Procore's directory. Raises StopIteration."""
+    return next(id for id, known, _ in PROCORE_VENDORS if known == name)

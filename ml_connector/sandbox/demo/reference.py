@@ -1,6 +1,7 @@
 """The firm's lists as `load` takes them: what stands in QBO and in Procore before the first bill."""
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -17,14 +18,13 @@ from ml_connector.sandbox.demo.chart import (
     Account,
     Item,
 )
+from ml_connector.sandbox.demo.contracts import billing_periods, purchase_order, subcontracts
 from ml_connector.sandbox.demo.parties import (
     CANADIAN,
     CURRENCY_NAMES,
     CUSTOMERS,
     DOLLAR,
-    ELM,
     FIREHOUSE,
-    HARBOR,
     JOBS,
     LIBRARY,
     PROCORE_VENDORS,
@@ -70,6 +70,7 @@ BUDGET = {
     "09-2900.S": 130_000,
     "09-2910.M": 30_000,
     "22-0500.M": 110_000,
+    "22-0500.S": 95_000,
     "26-0500.M": 130_000,
     "26-0500.S": 180_000,
     "31-2300.S": 160_000,
@@ -94,8 +95,8 @@ def qbo_lists() -> Document:
     }
 
 
-def procore_lists() -> Document:
-    """Company, cost types, projects with their budget codes and lines, directory, and commitments."""
+def procore_lists(today: date) -> Document:
+    """Company, cost types, projects with budget codes, budget lines and billing periods, directory, and commitments."""
     return {
         "companies": [{"id": COMPANY, "name": "Stonebridge Builders"}],
         "line_item_types": [
@@ -108,8 +109,9 @@ def procore_lists() -> Document:
             {"id": id, "company_id": COMPANY, "name": name, "city": city, "state_code": "CO"}
             for id, name, city in PROCORE_VENDORS
         ],
-        "commitments": list(_subcontracts()),
-        "purchase_order_contracts": [_purchase_order()],
+        "billing_periods": list(billing_periods(today)),
+        "commitments": list(subcontracts()),
+        "purchase_order_contracts": [purchase_order()],
     }
 
 
@@ -298,36 +300,3 @@ def _budget_lines() -> Iterator[dict[str, Any]]:
                 if code not in _UNBUDGETED.get(job.project, ()):
                     budget = Decimal(BUDGET[code])
                     yield {"project_id": job.project, "flat_code": code, "original_budget_amount": budget}
-
-
-def _subcontracts() -> Iterator[dict[str, Any]]:
-    rows = (
-        (701001, HARBOR, "SC-007", "Electrical rough-in and trim", 88008, "Approved", "26-0500.S", 100_000),
-        (701002, ELM, "SC-011", "Drywall, levels 1 and 2", 88009, "Draft", "09-2900.S", 60_000),
-        (701003, QUARRY, "SC-014", "Membrane roof", 88010, "Approved", "07-5000.S", 74_000),
-    )
-    for id, job, number, title, vendor, status, code, amount in rows:
-        yield {
-            "id": id,
-            "project_id": job.project,
-            "number": number,
-            "title": title,
-            "vendor_id": vendor,
-            "status": status,
-            "executed": status == "Approved",
-            "retainage_percent": 10,
-            "line_items": [{"flat_code": code, "description": title, "amount": Decimal(amount)}],
-        }
-
-
-def _purchase_order() -> dict[str, Any]:
-    line = {"flat_code": "08-1000.M", "description": "Casework, bays 1 to 4", "amount": Decimal(38_500)}
-    return {
-        "id": 701004,
-        "project_id": FIREHOUSE.project,
-        "number": "PO-021",
-        "title": "Casework",
-        "vendor_id": 88011,
-        "status": "Approved",
-        "line_items": [line],
-    }

@@ -25,11 +25,16 @@ _ITEMS = {
     "Site cleanup": ("01-5000", "L"),
     "Excavation": ("31-2300", "S"),
 }
-_SUBCONTRACTS = {
-    "Bright Electric": ("26-0500", "SC-007"),
-    "Nordwall Drywall": ("09-2900", "SC-011"),
-    "Helm Roofing": ("07-5000", "SC-014"),
+# Vendor -> cost code of its subcontracts, which are all of type S.
+_SUBCONTRACTORS = {
+    "Bright Electric": "26-0500",
+    "Nordwall Drywall": "09-2900",
+    "Helm Roofing": "07-5000",
+    "Zephyr Mechanical": "22-0500",
+    "Cottonwood Landscaping": "31-2300",
 }
+# Of two subcontracts on one job: the one that is meant when the bill names none.
+_USUAL = {"Bright Electric": "SC-007"}
 
 Row = Mapping[str, str]
 
@@ -96,22 +101,24 @@ def _by_account() -> list[Row]:
 
 
 def _subcontracted() -> list[Row]:
-    progress = [
-        {
-            "account": "5020",
-            "vendor": vendor,
-            "route": "commitment",
-            "cost_code": code,
-            "cost_type": "S",
-            "commitment": number,
+    def work(vendor: str, code: str, cost_type: str, **cells: str) -> Row:
+        usual = _USUAL.get(vendor, "")
+        pair = {"cost_code": code, "cost_type": cost_type}
+        return {
+            **{"account": "5020", "vendor": vendor, "route": "commitment", "commitment": usual},
+            **pair,
+            **cells,
         }
-        for vendor, (code, number) in _SUBCONTRACTS.items()
+
+    return [
+        work("Bright Electric", "01-5000", "O", description="*temporary power*"),
+        *(work(vendor, code, "S") for vendor, code in _SUBCONTRACTORS.items()),
+        *(
+            {"account": "2150", "vendor": vendor, "route": "retainage", "commitment": number}
+            for vendor, number in _USUAL.items()
+        ),
+        {"account": "2150", "route": "retainage", "note": "of the bill's own commitment, if any"},
     ]
-    retained = [
-        {"account": "2150", "vendor": vendor, "route": "retainage", "commitment": number}
-        for vendor, (_, number) in _SUBCONTRACTS.items()
-    ]
-    return [*progress, *retained, {"account": "2150", "route": "retainage", "note": "without a commitment"}]
 
 
 def _overhead() -> list[Row]:
