@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import LiteralString
 
+import hypothesis
 import psycopg
 import pytest
 import structlog
@@ -14,6 +15,9 @@ from psycopg import sql
 
 from ml_connector.store.postgres_server import PostgresServer, start_server
 
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("ml_connector", deadline=None)
+hypothesis.settings.load_profile("ml_connector")
 TEMPLATE = "ml_connector_template"
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,9 +70,7 @@ def database_url(postgres: PostgresServer, database_template: str) -> Iterator[s
 
 
 @pytest.fixture(scope="session")
-def databases(
-    postgres: PostgresServer, database_template: str
-) -> Callable[[], AbstractContextManager[str]]:
+def databases(postgres: PostgresServer, database_template: str) -> Callable[[], AbstractContextManager[str]]:
     """Makes addresses as `database_url` does, for a test that needs many; each ends with its `with`."""
 
     @contextmanager

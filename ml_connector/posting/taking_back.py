@@ -81,6 +81,7 @@ class TakingBack:
     def _drafts(
         self, group: Sequence[Gone], there: Mapping[str, int | None], *, relink: bool = False
     ) -> list[Sent]:
+        dated = self._dated(group)
         return [
             (
                 work,
@@ -89,13 +90,24 @@ class TakingBack:
                     "id": there[row.origin_id],
                     **({"origin_id": row.origin_id} if relink else {}),
                     "status": "draft",
-                    "payment_date": None,
+                    **({"payment_date": None} if row.origin_id in dated else {}),
                     "invoice_number": void_number(row.number, row.qbo_id),
                     "description": cut(f"{NOTE}\n{row.wanted['header'].get('description') or ''}".strip()),
                 },
             )
             for work, row in group
         ]
+
+    def _dated(self, group: Sequence[Gone]) -> set[str]:
+        """Origin ids of those that have, or may have, a payment date."""
+        keys = {payment_date_of(row.origin_id): row.origin_id for _, row in group}
+        with self.engine.connect() as db:
+            rows = ledger.rows(db, self.connection.name, list(keys))
+        return {
+            keys[key]
+            for key, row in rows.items()
+            if row.state != Fate.REMOVED and row.wanted["payment_date"] is not None
+        }
 
     def _delete(
         self, work: Work, row: Row[Any], there: Mapping[str, int | None], *, refused: Outcome | None = None

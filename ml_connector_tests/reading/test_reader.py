@@ -291,7 +291,7 @@ def test_a_deletion_is_landed_and_told(rig: Rig) -> None:
     reading = rig.read()
     assert reading.deleted[Entity.BILL] == 1
     assert live_bills(rig) == set()
-    assert rig.story("Bill", bill["Id"]) == ["seen", "deleted in QBO"]
+    assert rig.story("Bill", bill["Id"]) == ["seen", "superseded", "deleted in QBO"]
     assert len(rig.qbo.calls(mark)) == 2, "one CDC call, one check of the reported ids"
     mark = rig.qbo.mark()
     rig.read()
