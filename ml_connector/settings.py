@@ -119,6 +119,7 @@ class Policies(_Frozen):
     tax_cost_code: str = ""  # with `own_code`
     tax_cost_type: str = ""
     foreign_currency: Literal["hold", "home_amount"] = "hold"
+    new_vendors: Literal["create", "hold"] = "create"  # a vendor without any candidate in Procore
     vendor_inactive: Literal["leave", "follow"] = "leave"  # a vendor made inactive in QBO, in Procore
     books_closed_to: date | None = None  # changes dated up to here that are first seen from now on are held
     approval: Literal["off", "all", "above"] = (

@@ -100,6 +100,15 @@ def inactive(qbo_id: str, name: str) -> Hold:
     return Hold(Reason.VENDOR_INACTIVE, sentence, f"{Reason.VENDOR_INACTIVE} vendor {qbo_id}", ZERO)
 
 
+def unknown(vendor: Vendor) -> Hold:
+    """Procore has no such vendor, and by policy people alone add one there (S80)."""
+    sentence = (
+        f"Vendor {vendor.name} is not in Procore's directory, and by the policy new_vendors people add vendors there: "
+        "add it in Procore, or say in vendors.csv whom it stands for."
+    )
+    return ambiguous(vendor.id, sentence)
+
+
 def ambiguous(qbo_id: str, sentence: str) -> Hold:
     """Which vendor is meant is not sure."""
     return Hold(Reason.VENDOR_AMBIGUOUS, sentence, f"{Reason.VENDOR_AMBIGUOUS} vendor {qbo_id}", ZERO)

@@ -27,6 +27,7 @@ from ml_connector.posting.vendor_matching import (
     match,
     match_key,
     match_row,
+    unknown,
 )
 from ml_connector.posting.vendor_writes import VendorWrite, VendorWriter, forbidden, refused
 from ml_connector.procore.client import ProcoreClient
@@ -246,6 +247,8 @@ class VendorDesk:
                 "Merge them in QBO, or rename one."
             )
             return ambiguous(vendor.id, text)
+        if isinstance(found, Create) and self.connection.policies.new_vendors == "hold":
+            return unknown(vendor)
         if isinstance(found, Hold):
             return found
         coming[key] = vendor.name

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from ml_connector.orchestration import work
 from ml_connector_tests.rig import COMPANY, Rig, line
 from ml_connector_tests.scenarios.calendar_days import days_later
 
@@ -28,6 +29,23 @@ def test_S80_a_new_vendor_is_made_once_and_put_on_the_project_before_its_bill(ri
     adds = [call for call in rig.procore.writes() if call.endswith("/actions/add")]
     assert len(adds) == 1
     assert rig.story("Vendor", vendor["Id"]) == ["seen", "mapped", "sent", "created", "sent", "on project"]
+
+
+def test_S80_by_policy_people_add_new_vendors_and_their_bills_wait_until_then(rig: Rig) -> None:
+    rig.configure(policies={"new_vendors": "hold"})
+    vendor = rig.bookkeeper.vendor("Helm Roofing")
+    bill = rig.bookkeeper.bill("1", [line(10, item="101")], vendor=vendor["Id"])
+    rig.sync()
+    (hold,) = [entry for entry in rig.holds() if entry.entity == "Bill"]
+    assert hold.reason == "VENDOR_AMBIGUOUS"
+    assert "add it in Procore, or say in vendors.csv whom it stands for" in hold.sentence
+    assert "Helm Roofing" not in names(rig)
+    load_vendors(rig, "Helm Roofing Inc.")
+    work.recheck_vendors(rig.engine, rig.connection)
+    rig.settle()
+    assert {entry.entity for entry in rig.holds()} == {"Vendor"}, "the firm's other vendors still wait"
+    assert rig.record("Bill", bill["Id"]).state == "posted"
+    assert [name for name in names(rig) if name.startswith("Helm")] == ["Helm Roofing Inc."]
 
 
 def test_S81_another_spelling_is_linked_and_not_made_again(rig: Rig) -> None:
