@@ -28,6 +28,10 @@ REFUSAL_200 = {
     "Fault": {"Error": [{"Message": "no", "code": "4000"}], "type": "ValidationFault"},
     "time": "x",
 }
+FORBIDDEN = {
+    "Fault": {"Error": [{"Message": "Permission Denied Error", "code": "5020"}], "type": "ValidationFault"},
+    "time": "x",
+}
 NO_BLOCK = {"time": "2026-11-22T08:00:00.000-08:00"}
 ODD_ROWS = {
     "CDCResponse": [{"QueryResponse": [{"Bill": {"Id": "1"}}]}],
@@ -44,7 +48,7 @@ XML_500 = "<?xml version='1.0'?><IntuitResponse><Fault><Error code='10000'/></Fa
         ({"fault": "status", "args": {"status": 200, "body": NO_BLOCK}}, PermanentError),
         ({"fault": "status", "args": {"status": 200, "body": ODD_ROWS}}, PermanentError),
         ({"fault": "status", "args": {"status": 500, "body": XML_500}}, TransientError),
-        ({"fault": "status", "args": {"status": 403}}, PermanentError),
+        ({"fault": "status", "args": {"status": 403, "body": FORBIDDEN}}, PermanentError),
         ({"fault": "body", "args": {"kind": "html"}}, TransientError),
         ({"fault": "body", "args": {"kind": "xml"}}, TransientError),
         ({"fault": "body", "args": {"kind": "empty"}}, TransientError),
