@@ -313,7 +313,8 @@ def test_every_fault_of_projects_is_told() -> None:
 
 def test_vendors_link_ids_and_names_to_ids_and_names() -> None:
     links = parse_vendors(
-        b"vendor,procore_vendor,note\r\n57,8812,the one in Sparks\r\nBright  Electric & Volt,bright electric,\r\n,,\r\n", 4
+        b"vendor,procore_vendor,note\r\n57,8812,the one in Sparks\r\nBright  Electric & Volt,bright electric,\r\n,,\r\n",
+        4,
     )
     assert links.find("57", "ABC Concrete") == VendorLink(2, "57", "8812")
     named = links.find("99", "", "bright ELECTRIC & Volt")
@@ -324,7 +325,11 @@ def test_vendors_link_ids_and_names_to_ids_and_names() -> None:
 
 def test_every_fault_of_vendors_is_told() -> None:
     faults = refused(b"vendor,procore_vendor\n57,8812\n57,8813\n57,8812\n,8814\n58,\n", parse_vendors)
-    assert [(row, column) for row, column, _ in faults] == [(3, "vendor"), (5, "vendor"), (6, "procore_vendor")]
+    assert [(row, column) for row, column, _ in faults] == [
+        (3, "vendor"),
+        (5, "vendor"),
+        (6, "procore_vendor"),
+    ]
     assert "row 2 links it to another vendor, 8812" in faults[0][2]
     assert refused(b"vendor,note\n57,x\n", parse_vendors)[0][:2] == (1, "procore_vendor")
 
