@@ -367,7 +367,9 @@ class Judge:
             return amount, amount, ZERO
         if any(part < ZERO for part in others) or rest < ZERO:
             return ZERO, contracts, amount
-        if stated.held or stated.excluded < ZERO or self._was_touched(bill):
+        if stated.held:  # what is there is of an older version, and what pays it may wait
+            return ZERO, min(amount, contracts), amount
+        if stated.excluded < ZERO or self._was_touched(bill):
             return max(ZERO, amount - rest), min(amount, contracts), amount
         exact = amount * contracts / total
         slack = CENT * (1 + len(mine) * len(self._payments_of(bill)))

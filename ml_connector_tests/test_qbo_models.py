@@ -223,7 +223,7 @@ def test_S85_inactive_records_and_references_to_them_lose_the_mark_of_qbo() -> N
         parse_vendor({"Id": "46", "DisplayName": "City Rental (deleted)", "Active": False}).name
         == "City Rental"
     )
-    assert parse_vendor({"Id": "46", "DisplayName": "City Rental (deleted)"}).name == "City Rental (deleted)"
+    assert parse_vendor({"Id": "46", "DisplayName": "City Rental (Deleted)"}).name == "City Rental"
     gone = {
         "Id": "61",
         "DisplayName": "Clinic (deleted)",

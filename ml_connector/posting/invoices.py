@@ -43,6 +43,7 @@ class Invoice:
     is_settled: bool = False  # Procore holds it as it is wanted
     rates: Mapping[str, Decimal | None] = field(default_factory=dict)  # of retainage: bill's and contract's
     status: str = APPROVED
+    beside: tuple[str, ...] = ()  # origin ids of all invoices of the bill, this one's too
 
     @property
     def is_unlinked(self) -> bool:
@@ -54,6 +55,7 @@ class Invoice:
         """What the ledger keeps of it, money as text."""
         return {
             "source": self.source,
+            "beside": list(self.beside),
             "linked": self.is_linked,
             "txn_date": self.txn_date.isoformat(),
             "header": dict(self.header),

@@ -43,6 +43,7 @@ class BillTarget:
     commitment_id: int | None = None
     procore_id: int | None = None
     origin_id: str = ""
+    is_typed: bool = False  # a person's record, which carries no link of ours
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def _target(target: Row[Any], lines: Sequence[MappedLine]) -> BillTarget:
         commitment_id=target.commitment_id,
         procore_id=target.procore_id,
         origin_id=target.origin_id,
+        is_typed=bool((target.wanted or {}).get("linked")),
     )
 
 

@@ -17,7 +17,7 @@ from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded,
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
 from ml_connector.posting.paid_bills import BillTarget, PaidBill, Standing
-from ml_connector.posting.sync_rows import SYNC_ROWS, headers_path
+from ml_connector.posting.sync_rows import SYNC_ROWS, headers_path, is_lock
 from ml_connector.posting.targets import payment_date_of
 from ml_connector.procore.client import Accepted, Missing, Outcome, ProcoreClient, Refused
 from ml_connector.qbo.models import Entity
@@ -46,6 +46,17 @@ class PaymentDate:
     def value(self) -> str | None:
         """As Procore writes it."""
         return None if self.day is None else self.day.isoformat()
+
+    @property
+    def key(self) -> str:
+        """Procore's id of the direct cost as text."""
+        return str(self.cost.procore_id)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The row of the sync action; it sets our link again, where an earlier run took it off and was killed."""
+        link = {} if self.cost.is_typed else {"origin_id": self.cost.origin_id}
+        return {"id": self.cost.procore_id, **link, "payment_date": self.value}
 
     @property
     def body_hash(self) -> bytes:
@@ -137,28 +148,33 @@ class PaymentDateDesk:
     def _send(self, project: str, group: Sequence[PaymentDate]) -> list[tuple[PaymentDate, Trouble]]:
         self._intend(group)
         crashpoint("K5")
-        updates = [{"id": one.cost.procore_id, "payment_date": one.value} for one in group]
-        try:
-            outcomes: Mapping[str, Outcome] = self.client.sync(headers_path(project), {}, updates).settle(
-                updates, key="id"
-            )
-        except ReconnectNeeded:
-            raise
-        except (OutcomeUnknown, TransientError):
-            outcomes = {}
-        except PermanentError as error:
-            refused = Refused(str(error), {})
-            outcomes = {str(one.cost.procore_id): refused for one in group}
+        outcomes = self._sync(project, [one.row for one in group])
+        locked = [one for one in group if is_lock(outcomes.get(one.key)) and not one.cost.is_typed]
+        if locked:
+            self._sync(project, [{"id": one.cost.procore_id, "origin_id": None} for one in locked])
+            crashpoint("K14")
+            freed = {one.key for one in locked}
+            again = self._sync(project, [one.row for one in locked])
+            outcomes = {**{key: said for key, said in outcomes.items() if key not in freed}, **again}
         crashpoint("K7")
         with self.engine.begin() as db:
-            closed = [
-                self._close(db, one, outcomes.get(str(one.cost.procore_id), Missing())) for one in group
-            ]
+            closed = [self._close(db, one, outcomes.get(one.key, Missing())) for one in group]
             told = [entry for entry, _ in closed]
             audit.append(db, self.connection.name, told, run_id=self.run_id, actor="ml-connector")
         crashpoint("K8")
         pairs = zip(group, closed, strict=True)
         return [(one, trouble) for one, (_, trouble) in pairs if trouble is not None]
+
+    def _sync(self, project: str, updates: Sequence[Mapping[str, Any]]) -> Mapping[str, Outcome]:
+        """Outcomes by Procore id; {} when Procore did not tell."""
+        try:
+            return self.client.sync(headers_path(project), {}, updates).settle(updates, key="id")
+        except ReconnectNeeded:
+            raise
+        except (OutcomeUnknown, TransientError):
+            return {}
+        except PermanentError as error:
+            return {str(update["id"]): Refused(str(error), {}) for update in updates}
 
     def _intend(self, group: Sequence[PaymentDate]) -> None:
         intents = [

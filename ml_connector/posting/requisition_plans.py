@@ -38,6 +38,7 @@ from ml_connector.posting.invoices import (
 )
 from ml_connector.posting.planning import PlannedBill, Planner, earlier_refusal
 from ml_connector.posting.schedule import Billed, Figures, bill_on, change_orders, figures_of
+from ml_connector.posting.taking_back import is_refused
 from ml_connector.posting.targets import number_of, origin_of
 from ml_connector.procore.commitments import (
     Commitment,
@@ -115,7 +116,7 @@ class RequisitionPlanner:
             return
         source = source_of(bill.bill, lines, sender.vendor_id, is_paid_off=self._is_paid_off(bill.bill))
         work.has_invoices = bool(lines)
-        if lines and rows and all(_is_settled(row, source) for row in rows.values()):
+        if lines and rows and _are_settled(rows, source):
             work.kept_back = total(line.amount for line in lines) - total(row.amount for row in rows.values())
             return
         if self._was_refused(work, rows, source):
@@ -129,7 +130,8 @@ class RequisitionPlanner:
         self._without_commitment(bill, work, sender.vendor_id, missing)
         for share in shares:
             work.invoices += self._invoices(bill.bill, work, share, rows, source)
-        wanted = {invoice.origin_id for invoice in work.invoices}
+        wanted = tuple(invoice.origin_id for invoice in work.invoices)
+        work.invoices = [replace(invoice, beside=wanted) for invoice in work.invoices]
         self._let_go(
             work, [row for row in rows.values() if row.origin_id not in wanted], number=bill.bill.number
         )
@@ -161,7 +163,7 @@ class RequisitionPlanner:
     def _was_refused(self, work: Work, rows: Mapping[str, Row[Any]], source: str) -> bool:
         """Whether Procore refused the same before, and nobody asked for another try: then no call is made."""
         for row in rows.values() if not self.planner.resend else []:
-            if row.state == Fate.REFUSED and row.wanted["source"] == source:
+            if row.state == Fate.REFUSED and row.wanted["source"] == source and not is_refused(row):
                 work.holds.append(earlier_refusal(row))
                 return True
         return False
@@ -470,6 +472,9 @@ class RequisitionPlanner:
             there = self._still_there(row, contract)
             if there is None or there.status == DRAFT:
                 work.gone.append((row, None))
+            elif is_refused(row) and not self.planner.resend:
+                cause = f"LOCKED_IN_PROCORE requisition {there.id}"
+                work.holds.append(Hold(Reason.LOCKED_IN_PROCORE, row.refusal, cause, ZERO))
             elif self.connection.policies.gone_requisition != "hold" and not row.wanted["linked"]:
                 work.gone.append((row, there))
             else:
@@ -487,8 +492,14 @@ class RequisitionPlanner:
         return mine[0] if mine else None
 
 
-def _is_settled(row: Row[Any], source: str) -> bool:
-    return bool(row.state == Fate.CONFIRMED and row.wanted["source"] == source)
+def _are_settled(rows: Mapping[str, Row[Any]], source: str) -> bool:
+    """Whether these are all invoices of the bill, and each is confirmed for what the bill says."""
+    return all(
+        row.state == Fate.CONFIRMED
+        and row.wanted["source"] == source
+        and rows.keys() == set(row.wanted["beside"])
+        for row in rows.values()
+    )
 
 
 def _holds(row: Row[Any], invoice: Invoice) -> bool:

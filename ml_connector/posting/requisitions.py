@@ -17,7 +17,8 @@ from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, Recon
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.invoices import DRAFT, Invoice, around
+from ml_connector.posting.invoices import APPROVED, DRAFT, Invoice, around
+from ml_connector.posting.taking_back import NO_EFFECT
 from ml_connector.posting.targets import void_number
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import REQUISITIONS, CommitmentBook, Requisition, net_of
@@ -43,6 +44,18 @@ class RequisitionDesk:
     settled_at: Callable[[], datetime]  # when a write that is unclear now may be looked at again
     _stale: set[int] = field(default_factory=set)  # commitments on which something did not go as planned
 
+    def take_back(self, works: Sequence[Work]) -> None:
+        """Let the invoices go that bills have no more, before anything of these bills is added: money is never twice there.
+
+        A work of which one cannot go says so, or waits, and nothing else of it may be written. ReconnectNeeded is raised.
+        """
+        for work in works:
+            for row, there in work.gone:
+                if work.open:
+                    self._take_back(work, row, there)
+            if work.wait_until is not None:
+                self._stale.update(row.commitment_id for row, _ in work.gone)
+
     def write(self, works: Sequence[Work]) -> list[Work]:
         """Bring Procore to the invoices that `works` want; returns the works of which a part was refused.
 
@@ -67,14 +80,12 @@ class RequisitionDesk:
             return
         with self.engine.begin() as db:
             for _, invoice in settled:
-                ledger.renew(db, self.connection.name, invoice.origin_id, source=invoice.source)
+                newer = {"source": invoice.source, "beside": list(invoice.beside)}
+                ledger.renew(db, self.connection.name, invoice.origin_id, newer)
 
     def _write_all(self, work: Work) -> list[tuple[Invoice, int]]:
         """Returns what was made new, with its id."""
         made: list[tuple[Invoice, int]] = []
-        for row, there in work.gone:
-            if work.open:
-                self._take_back(work, row, there)
         for invoice in work.open_invoices:
             if not work.open:
                 break
@@ -160,7 +171,9 @@ class RequisitionDesk:
             return self._settle(work, invoice, named, net)
         with self.engine.begin() as db:
             ledger.found(db, self.connection.name, {invoice.origin_id: named})
-        silent = self._to_draft(work, invoice.contract.project_id, invoice.contract.id, named)
+        silent = self._to_draft(
+            work, invoice.contract.project_id, invoice.contract.id, named, origin_id=invoice.origin_id
+        )
         work.refuse(
             f"its invoice on commitment {invoice.contract.number} comes to {net} there, and the bill to {invoice.amount}",
             invoice,
@@ -327,20 +340,17 @@ class RequisitionDesk:
 
     def _retreat(self, work: Work, invoice: Invoice, requisition_id: int) -> None:
         """An invoice of this run whose bill is held now: to draft, without effect."""
-        if self._to_draft(work, invoice.contract.project_id, invoice.contract.id, requisition_id):
+        contract, origin = invoice.contract, invoice.origin_id
+        if self._to_draft(work, contract.project_id, contract.id, requisition_id, origin_id=origin):
             with self.engine.begin() as db:
                 ledger.silence(db, self.connection.name, invoice.origin_id)
 
     # -- what must go -----------------------------------------------------------------------------------------------
 
     def _take_back(self, work: Work, row: Row[Any], there: Requisition | None) -> None:
-        if there is not None:
-            change = "delete" if self.connection.policies.gone_requisition == "delete" else "draft"
-            going = {"origin_id": row.origin_id, "change": change, "id": there.id}
-            with self.engine.begin() as db:
-                self._tell(db, [audit.Entry("sent", work.entity, work.qbo_id, going)])
-        crashpoint("K5")
         if there is not None and not self._loses_effect(work, row, there):
+            if work.wait_until is None:
+                self._note_stay(work, row)
             return
         crashpoint("K7")
         with self.engine.begin() as db:
@@ -349,12 +359,34 @@ class RequisitionDesk:
             self._tell(db, [audit.Entry("reversed", work.entity, work.qbo_id, detail)])
         crashpoint("K8")
 
+    def _note_stay(self, work: Work, row: Row[Any]) -> None:
+        """It stays and counts: an automatic run does not ask again."""
+        hold = work.holds[-1]
+        with self.engine.begin() as db:
+            ledger.refuse(
+                db,
+                self.connection.name,
+                row.origin_id,
+                refused_hash=NO_EFFECT,
+                refusal=hold.sentence,
+                reason=hold.reason,
+                still_counts=True,
+            )
+
     def _loses_effect(self, work: Work, row: Row[Any], there: Requisition) -> bool:
         """Whether it is gone, or a draft, as the policy says; else `work` says why not."""
         if self.connection.policies.gone_requisition == "delete":
-            return self._takes_back(work, there.id, lambda: self._delete(row, there), "deleted")
+            going = {"origin_id": row.origin_id, "change": "delete", "id": there.id}
+            return self._takes_back(work, going, lambda: self._delete(row, there), "deleted")
         number = void_number(row.number, row.qbo_id)
-        return self._to_draft(work, row.project_id, row.commitment_id, there.id, invoice_number=number)
+        return self._to_draft(
+            work,
+            row.project_id,
+            row.commitment_id,
+            there.id,
+            origin_id=row.origin_id,
+            invoice_number=number,
+        )
 
     def _delete(self, row: Row[Any], there: Requisition) -> None:
         """For good; one that is linked must be unlinked first (procore-api 9.5)."""
@@ -375,14 +407,48 @@ class RequisitionDesk:
             raise
 
     def _to_draft(
-        self, work: Work, project_id: str, commitment_id: int, requisition_id: int, **fields: str
+        self,
+        work: Work,
+        project_id: str,
+        commitment_id: int,
+        requisition_id: int,
+        *,
+        origin_id: str,
+        **fields: str,
     ) -> bool:
         """Whether the invoice is a draft now, which counts nothing; else `work` says why not."""
         path = f"{REQUISITIONS}/{requisition_id}"
-        body = around(project_id, commitment_id, {"status": DRAFT, **fields})
-        return self._takes_back(work, requisition_id, lambda: self.client.patch(path, body), "put to draft")
+        is_linked = self.connection.policies.requisition_status == APPROVED
+        link = {"origin_id": origin_id} if is_linked else {}
 
-    def _takes_back(self, work: Work, requisition_id: int, act: Callable[[], object], done: str) -> bool:
+        def patch(change: Mapping[str, Any]) -> None:
+            self.client.patch(path, around(project_id, commitment_id, change))
+
+        def draft() -> None:
+            """In one call where the link does not lock it; else unlinked, put to draft and linked again."""
+            try:
+                patch({**link, "status": DRAFT, **fields})
+            except CallRefused as refusal:
+                if not _is_lock(refusal):
+                    raise
+            else:
+                return
+            patch({"origin_id": None})
+            crashpoint("K14")
+            try:
+                patch({**link, "status": DRAFT, **fields})
+            except CallRefused:
+                patch(link)
+                raise
+
+        going = {"origin_id": origin_id, "change": "draft", "id": requisition_id}
+        return self._takes_back(work, going, draft, "put to draft")
+
+    def _takes_back(self, work: Work, going: Mapping[str, Any], act: Callable[[], object], done: str) -> bool:
+        """Whether `act` took the invoice's effect; the trail tells of `going` before."""
+        with self.engine.begin() as db:
+            self._tell(db, [audit.Entry("sent", work.entity, work.qbo_id, going)])
+        crashpoint("K5")
         try:
             act()
         except ReconnectNeeded:
@@ -393,10 +459,10 @@ class RequisitionDesk:
         except PermanentError as error:
             text = _words_of(error)
             sentence = (
-                f"{work.words}: invoice {requisition_id} on a commitment cannot be {done} ({text}). "
+                f"{work.words}: invoice {going['id']} on a commitment cannot be {done} ({text}). "
                 "Do it in Procore, then replay."
             )
-            cause = f"LOCKED_IN_PROCORE requisition {requisition_id}"
+            cause = f"LOCKED_IN_PROCORE requisition {going['id']}"
             work.holds.append(Hold(Reason.LOCKED_IN_PROCORE, sentence, cause, ZERO))
         else:
             return True

@@ -27,6 +27,7 @@ from ml_connector.posting.project_vendors import ProjectVendorDesk
 from ml_connector.posting.requisition_plans import RequisitionPlanner
 from ml_connector.posting.requisitions import RequisitionDesk
 from ml_connector.posting.typed_costs import LATELY, TypedCosts
+from ml_connector.posting.unclear import Unclear
 from ml_connector.posting.vendor_changes import Followed, VendorChanges
 from ml_connector.posting.vendors import Links, VendorDesk
 from ml_connector.procore.client import ProcoreClient
@@ -155,9 +156,12 @@ class Poster:
     def post_bills(self, days: Sequence[date]) -> PostedBills:
         """Bring the direct costs and requisitions of the bills of `days` to what was planned."""
         done = PostedBills()
+        unclear = Unclear(self.connection, self.engine, self.client, self.run_id, self.now)
         for entity in (Entity.BILL, Entity.VENDOR_CREDIT):
             for rows in self._slices(entity, days):
                 self._post_slice(entity, rows, done)
+            for day, until in unclear.count(entity, days).items():
+                done.direct_costs.wait(day, until)
         return done
 
     def _slices(self, entity: Entity, days: Sequence[date]) -> Iterator[list[Row[Any]]]:
@@ -224,9 +228,10 @@ class Poster:
                 ledger.saw(db, self.connection.name, guard.seen)
 
     def _write(self, works: Sequence[Work]) -> list[Work]:
-        """Write what differs, direct costs first: a refused requisition takes them back to draft."""
+        """Write what differs: what goes goes first, then direct costs, which a refused requisition takes back to draft."""
         changed = [work for work in works if work.differs]
-        with_costs = [work for work in changed if work.surplus or work.todo or work.links]
+        self._requisitions.take_back([work for work in changed if work.gone])
+        with_costs = [work for work in changed if work.open and (work.surplus or work.todo or work.links)]
         if with_costs:
             self._direct_costs.write(with_costs)
         self._direct_costs.retreat(self._requisitions.write(changed))

@@ -136,6 +136,11 @@ def found(db: Connection, connection: str, procore_ids: Mapping[str, int]) -> No
         )
 
 
+def counts(db: Connection, connection: str, origin_id: str, *, procore_id: int, amount: Decimal) -> None:
+    """Note what Procore counts of a record whose write is unclear and stays so."""
+    _set(db, connection, origin_id, procore_id=procore_id, amount=amount)
+
+
 def found_lines(db: Connection, connection: str, line_ids: Mapping[str, Mapping[str, int]]) -> None:
     """Note the Procore ids of records' lines, beside those of earlier versions that may still be there."""
     if line_ids:
@@ -220,10 +225,9 @@ def doubt(db: Connection, connection: str, origin_ids: Iterable[str], *, not_bef
     )
 
 
-def renew(db: Connection, connection: str, origin_id: str, *, source: str) -> None:
-    """Note in the stored body for which content of its source record it holds."""
-    newer = ledger.c.wanted.op("||")(cast({"source": source}, JSONB))
-    _set(db, connection, origin_id, wanted=newer)
+def renew(db: Connection, connection: str, origin_id: str, newer: Mapping[str, Any]) -> None:
+    """Note in the stored body for which content of its source record it holds; `newer` replaces single keys."""
+    _set(db, connection, origin_id, wanted=ledger.c.wanted.op("||")(cast(dict(newer), JSONB)))
 
 
 def follow(db: Connection, connection: str, numbers: Mapping[str, int]) -> None:
@@ -346,6 +350,31 @@ def live_amounts(
         .group_by(ledger.c.qbo_id)
     )
     return {row.qbo_id: row.amount for row in found_rows}
+
+
+def unclear_of_held(db: Connection, connection: str, entity: str, days: Collection[date]) -> list[Row[Any]]:
+    """Costs of unclear outcome of records that mapping holds: no plan takes them up. With the record's day and money."""
+    return list(
+        db.execute(
+            select(ledger, record.c.day, record.c.total, record.c.excluded)
+            .join(
+                record,
+                (record.c.connection == ledger.c.connection)
+                & (record.c.entity == ledger.c.entity)
+                & (record.c.qbo_id == ledger.c.qbo_id),
+            )
+            .where(
+                ledger.c.connection == connection,
+                ledger.c.entity == entity,
+                ledger.c.kind.in_([str(kind) for kind in COSTS]),
+                ledger.c.state.in_([str(Fate.SENDING), str(Fate.UNKNOWN)]),
+                record.c.state == "held",
+                record.c.settled,
+                record.c.day.in_(days),
+            )
+            .order_by(ledger.c.origin_id)
+        )
+    )
 
 
 def of_commitment(db: Connection, connection: str, commitment_id: int, *, kind: Kind) -> list[Row[Any]]:

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from ml_connector_tests.rig import MAPPING, Rig, call, line, open_rig, today
-from ml_connector_tests.scenarios.invariants import invariants, oracle
+from ml_connector_tests.rig import Rig, call, line, open_rig, today
+from ml_connector_tests.scenarios.bookkeeping import RULES
+from ml_connector_tests.scenarios.invariants import invariants, links_stand, oracle
 from ml_connector_tests.scenarios.kills import run_killed_in_flight, run_that_dies_at
 from ml_connector_tests.scenarios.test_payments import on, pay, void
-from ml_connector_tests.scenarios.test_subcontracts import BRIGHT, SC_007, period, sub, subcontract
+from ml_connector_tests.scenarios.test_subcontracts import BRIGHT, SC_007, SC_009, period, sub, subcontract
 
 Record = dict[str, Any]
 
@@ -37,16 +38,15 @@ class Deed:
 
 @pytest.fixture
 def rig(tmp_path: Path, database_url: str) -> Iterator[Rig]:
-    """The fixture firm with SC-007; its vendors are in Procore and on the project, so that only the deed passes points."""
+    """The fixture firm with two contracts; its vendors are in Procore already: only the deed passes points."""
     opened = open_rig(tmp_path, database_url)
-    opened.publish(
-        mapping=MAPPING.replace(
-            "5020,,,,,,,,,commitment,26-0500,S,,,,,", "5020,,,,,,,,,commitment,26-0500,S,,SC-007,,,"
-        )
-    )
+    opened.publish(mapping=RULES)
     opened.procore.load(
         vendors=[{"id": 900, "name": "Bright Electric"}],
-        commitments=[subcontract("SC-007", SC_007, retainage_percent=None)],
+        commitments=[
+            subcontract(number, id_, retainage_percent=None)
+            for number, id_ in (("SC-007", SC_007), ("SC-009", SC_009))
+        ],
         billing_periods=[period()],
     )
     for vendor in ("21", BRIGHT):
@@ -77,6 +77,11 @@ def an_invoice(rig: Rig) -> Record:
     return rig.bookkeeper.bill("BE-14", [sub(9000)], vendor=BRIGHT)
 
 
+def two_invoices(rig: Rig, _: Record) -> None:
+    """A bill on both contracts."""
+    rig.bookkeeper.bill("BE-15", [sub(1000), sub(2000, "second floor")], vendor=BRIGHT)
+
+
 def a_payment(rig: Rig) -> Record:
     """A payment of a bill on SC-007."""
     return pay(rig, [(an_invoice(rig), 9000)])
@@ -98,8 +103,7 @@ def a_stranger(rig: Rig, _: Record) -> None:
 
 def less(rig: Rig, record: Record) -> None:
     """One line less, and another amount."""
-    entity = "VendorCredit" if "Line" in record and record.get("DocNumber") == "VC-1" else "Bill"
-    rig.bookkeeper.edit(entity, record, VendorRef=record["VendorRef"], Line=[line(1100, item="101")])
+    rig.bookkeeper.edit("Bill", record, Line=[line(1100, item="101")])
 
 
 def more_work(rig: Rig, record: Record) -> None:
@@ -195,6 +199,13 @@ DEEDS = {
     "locked direct cost taken back": Deed(
         a_cost, delete_bill, costs(), "K5:1 K14:1 K7:1 K8:1", "PATCH:1 PATCH:2 PATCH:3", switches=LOCKED_COST
     ),
+    "two invoices of a bill": Deed(
+        nothing,
+        two_invoices,
+        invoices("1000.00", "2000.00"),
+        "K5:1 K7:1 K8:1 K5:2 K7:2 K8:2",
+        "POST:1 POST:2",
+    ),
     "invoice changed": Deed(an_invoice, more_work, invoices("9500.00"), "K5:1 K7:1 K8:1", "PATCH:1"),
     "locked invoice changed": Deed(
         an_invoice,
@@ -212,6 +223,15 @@ DEEDS = {
         "PATCH:1",
         policies={"gone_requisition": "draft"},
     ),
+    "locked invoice taken back": Deed(
+        an_invoice,
+        delete_bill,
+        invoices(),
+        "K5:1 K14:1 K7:1 K8:1",
+        "PATCH:1 PATCH:2 PATCH:3",
+        policies={"gone_requisition": "draft"},
+        switches=LOCKED_INVOICE,
+    ),
     "invoice deleted": Deed(
         an_invoice,
         delete_bill,
@@ -221,6 +241,14 @@ DEEDS = {
         policies={"gone_requisition": "delete"},
     ),
     "payment date set": Deed(a_cost, pay_off, costs("1250.00", dated=True), "K5:1 K7:1 K8:1", "PATCH:1"),
+    "locked payment date set": Deed(
+        a_cost,
+        pay_off,
+        costs("1250.00", dated=True),
+        "K5:1 K14:1 K7:1 K8:1",
+        "PATCH:1 PATCH:2 PATCH:3",
+        switches=LOCKED_COST,
+    ),
     "payment date cleared": Deed(
         a_paid_cost, void, costs("1250.00", dated=False), "K5:1 K7:1 K8:1", "PATCH:1"
     ),
@@ -230,9 +258,6 @@ DEEDS = {
         costs("-320.00"),
         "K5:1 K7:1 K14:1 K14:2 K8:1",
         "PATCH:1 PATCH:2 PATCH:3",
-    ),
-    "credit changed": Deed(
-        a_credit, less, costs("-1100.00"), "K5:1 K14:1 K14:2 K8:1", "PATCH:1 DELETE:1 PATCH:2"
     ),
     "credit taken back": Deed(a_credit, delete_credit, costs(), "K5:1 K7:1 K8:1", "PATCH:1"),
 }
@@ -264,6 +289,7 @@ def ends_right(rig: Rig, deed: Deed, record: Record) -> None:
     assert rig.holds() == []
     report = oracle(rig, everything_read=True, at_least=3)
     assert not report.findings, str(report)
+    links_stand(rig)
     with rig.engine.connect() as db:
         fates = set(db.scalars(text("select state from ml_connector.ledger")))
         states = set(db.scalars(text("select state from ml_connector.record")))
@@ -310,3 +336,31 @@ def test_S104_an_answer_that_is_lost_after_any_write_ends_as_if_nothing_had_happ
     ends_right(rig, DEEDS[name], record)
     (rule,) = call("GET", f"{rig.procore.url}/_control/faults")
     assert rule["hits"] == 1
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("enter", "point", "again"),
+    [
+        (a_cost, "K14:2", [line(1200, item="101"), line(50, item="102")]),
+        (an_invoice, "K7:1", [sub(9000)]),
+    ],
+    ids=["direct cost", "invoice"],
+)
+def test_S105_a_bill_that_waits_after_the_kill_says_what_counts_all_the_same(
+    rig: Rig, enter: Callable[[Rig], Record], point: str, again: list[Record]
+) -> None:
+    bill = enter(rig)
+    run_that_dies_at(rig, point)
+    rig.bookkeeper.edit("Bill", bill, Line=[line(7, account="7")])
+    rig.sync()
+    record = rig.record("Bill", bill["Id"])
+    assert [hold.reason for hold in rig.holds()] == ["UNMAPPED"]
+    assert (record.posted, record.held) == (bill["TotalAmt"], 7 - bill["TotalAmt"])
+    mark = rig.procore.mark()
+    rig.replay_everything()
+    assert rig.procore.writes(mark) == []
+    rig.bookkeeper.edit("Bill", bill, Line=again)
+    rig.sync()
+    record = rig.record("Bill", bill["Id"])
+    assert (record.posted, record.held, rig.holds()) == (bill["TotalAmt"], 0, [])

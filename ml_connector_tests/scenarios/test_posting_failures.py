@@ -15,7 +15,7 @@ LINES = "PATCH */direct_costs/line_items/sync"
 
 
 # The crash points in the order of their passes: vendor, its place on the project, header, lines, final header.
-KILLS = ["K5:1", "K5:2", "K5:3", "K7:1", "K7:2", "K14:1", "K14:2", "K14:3", "K8:1"]
+KILLS = ["K5:1", "K5:2", "K5:3", "K7:1", "K7:2", "K14:1", "K14:2", "K14:3", "K8:1", "K8:2", "K8:3"]
 
 
 @pytest.mark.processes

@@ -308,7 +308,7 @@ def test_S101_one_item_of_a_batch_that_fails_is_read_again(rig: Rig, code: str) 
     batches = [entry for entry in rig.qbo.journal() if entry["path"].endswith("/batch")]
     assert [entry["outcome"] for entry in batches] == [
         "batch of 5, 0 faults",
-        "batch of 9, 1 faults",
+        "batch of 10, 1 faults",
         "batch of 1, 0 faults",
     ]
     rig.settle()

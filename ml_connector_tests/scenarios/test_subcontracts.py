@@ -857,3 +857,19 @@ def test_a_day_of_bills_on_a_contract_costs_a_call_each_and_a_few_lists(rig: Rig
     calls = rig.procore.calls(mark)
     assert len(invoices(rig)) == 30
     assert len(calls) <= 30 * Decimal("1.3"), calls
+
+
+def test_S71_a_bill_whose_invoice_cannot_go_is_not_added_as_a_direct_cost(rig: Rig) -> None:
+    rig.configure(policies={"gone_requisition": "draft"})
+    bill = progress(rig)
+    rig.sync()
+    rig.procore.switch(requisition_lock="always")
+    rig.bookkeeper.edit("Bill", bill, Line=[line(9000, item="101")])
+    rig.sync()
+    assert hold(rig, bill).reason == "LOCKED_IN_PROCORE"
+    assert rig.direct_costs() == []
+    assert sums(invoices(rig)[0])[3] == "9000.00"
+    rig.procore.switch(requisition_lock="except_origin")
+    rig.post(automatic=False)
+    assert [cost["grand_total"] for cost in rig.direct_costs()] == ["9000.00"]
+    assert ({invoice["status"] for invoice in invoices(rig)}, rig.holds()) == ({"draft"}, [])
