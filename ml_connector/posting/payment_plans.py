@@ -77,6 +77,9 @@ class PaymentWork:
     shares: list[Share] = field(default_factory=list)
     wanted: list[ContractPayment] = field(default_factory=list)
     surplus: list[Row[Any]] = field(default_factory=list)
+    unclear: list[Row[Any]] = field(
+        default_factory=list
+    )  # sent, outcome unknown, and now waiting for their bill
     known: Mapping[str, Row[Any]] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
     wait_until: datetime | None = None
@@ -289,18 +292,27 @@ class PaymentPlanner:
     ) -> set[str]:
         """Origin ids of contract payments of bills that are themselves on their way: they stay until these are done."""
         alone = set()
-        unready = {bill_id for bill_id in planned.bills if bills[bill_id].standing is not Standing.READY}
-        for row in planned.targets:
-            bill_id = row.wanted["bill"]
-            if bill_id not in unready or row.state == Fate.REMOVED:
+        for bill_id, bill in ((one, bills[one]) for one in planned.bills):
+            if bill.standing is Standing.READY:
                 continue
-            alone.add(row.origin_id)
+            rows = [
+                row for row in planned.targets if row.wanted["bill"] == bill_id and row.state != Fate.REMOVED
+            ]
+            alone |= {row.origin_id for row in rows}
+            unclear = [row for row in rows if row.state in (Fate.SENDING, Fate.UNKNOWN)]
+            work.unclear += unclear
+            shared = total(
+                share.cash
+                for share in work.shares
+                if share.bill_id == bill_id and share.kind is ShareKind.REQUISITION
+            )
+            missing = shared - total(row.amount for row in rows)
+            is_changed = any(row.landing_number != planned.version.number for row in rows)
             cause = f"bill {bill_id}"
-            if row.landing_number != planned.version.number and not any(
-                entry.cause.endswith(cause) for entry in work.holds
-            ):
-                text = f"a change of it waits for {bills[bill_id].words}, which is not posted yet."
-                work.hold(Reason.WAITING_FOR_BILL, text, cause, ZERO)
+            is_told = any(entry.cause.endswith(f" {cause}") for entry in work.holds)
+            if (unclear or missing or is_changed) and not is_told:
+                text = f"its part of {bill.words} waits for it: it is not posted as it is now. It follows by itself."
+                work.hold(Reason.WAITING_FOR_BILL, text, cause, missing)
         return alone
 
     def _remember_refusals(self, work: PaymentWork) -> None:

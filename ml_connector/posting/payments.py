@@ -64,6 +64,11 @@ class PaymentDesk:
 
         A refusal or an outage ends only the payment concerned; ReconnectNeeded is raised, since no other could go on.
         """
+        asked = [(work, row.project_id, row.commitment_id, row) for work in works for row in work.unclear]
+        for (project, commitment), group in _by_contract(asked):
+            with self._claimed(project, commitment) as contract:
+                for work, row in group:
+                    self._look_up(work, contract, row)
         shrinks = [(work, one) for work in works for one in work.todo if _shrinks(work, one)]
         leaving = [
             *((work, row.project_id, row.commitment_id, row) for work in works for row in work.surplus),
@@ -99,6 +104,17 @@ class PaymentDesk:
         with self.engine.connect() as db:
             rows = ledger.of_commitment(db, self.connection.name, commitment, kind=Kind.CONTRACT_PAYMENT)
         return _Contract(project, commitment, rows)
+
+    def _look_up(self, work: PaymentWork, contract: _Contract, row: Row[Any]) -> None:
+        """What came to be of a payment whose bill waits counts; it stays unclear until the bill is posted."""
+        found = _ours(self._listed(work, contract) or [], row.origin_id, row.procore_id)
+        amount = amount_of(found[0]) if found else None
+        if amount is not None and row.amount != amount:
+            procore_id = int(found[0]["id"])
+            with self.engine.begin() as db:
+                ledger.counts(db, self.connection.name, row.origin_id, procore_id=procore_id, amount=amount)
+                detail = {"origin_id": row.origin_id, "procore_id": procore_id, "amount": amount}
+                self._tell(db, work, "found", detail)
 
     # -- one payment on one contract --------------------------------------------------------------------------------
 

@@ -364,3 +364,24 @@ def test_S105_a_bill_that_waits_after_the_kill_says_what_counts_all_the_same(
     rig.sync()
     record = rig.record("Bill", bill["Id"])
     assert (record.posted, record.held, rig.holds()) == (bill["TotalAmt"], 0, [])
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("point", "there"), [("K5:1", 0), ("K7:1", 9000)])
+def test_S105_a_payment_whose_bill_waits_after_the_kill_says_what_counts_all_the_same(
+    rig: Rig, point: str, there: int
+) -> None:
+    bill = an_invoice(rig)
+    rig.sync()
+    payment = pay(rig, [(bill, 9000)])
+    run_that_dies_at(rig, point)
+    rig.bookkeeper.edit("Bill", bill, Line=[sub(9000), line(7, account="7")])
+    rig.sync()
+    record = rig.record("BillPayment", payment["Id"])
+    assert {hold.reason for hold in rig.holds()} == {"UNMAPPED", "WAITING_FOR_BILL"}
+    assert (record.state, record.posted, record.held) == ("held", there, 9000 - there)
+    rig.bookkeeper.edit("Bill", bill, Line=[sub(9000)])
+    rig.sync()
+    record = rig.record("BillPayment", payment["Id"])
+    assert (record.posted, record.held, rig.holds()) == (9000, 0, [])
+    assert [one["amount"] for one in rig.procore.live("contract_payments")] == ["9000.00"]
