@@ -11,7 +11,7 @@ from sqlalchemy import Connection as Database
 from ml_connector.holds import REASONS
 from ml_connector.mapping.windows import Mapped
 from ml_connector.money import ZERO
-from ml_connector.posting.payment_plans import UNAPPLIED
+from ml_connector.posting.payments.plans import UNAPPLIED
 from ml_connector.posting.windows import Posted
 from ml_connector.qbo.models import REFERENCE, Entity
 from ml_connector.reading.outside import outside_the_sync

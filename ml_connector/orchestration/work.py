@@ -15,7 +15,7 @@ from ml_connector.errors import TransientError
 from ml_connector.holds import WAITS_FOR_COMMITMENT, WAITS_FOR_DIRECTORY
 from ml_connector.mapping.publishing import procore_projects
 from ml_connector.mapping.windows import Mapped, Mapper
-from ml_connector.posting.payment_windows import PaymentPoster
+from ml_connector.posting.payments.windows import PaymentPoster
 from ml_connector.posting.windows import Posted, Poster
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.stored_catalog import Refreshed, load_catalog, refresh_catalog

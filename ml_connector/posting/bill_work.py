@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
-from ml_connector.posting.invoices import Invoice
+from ml_connector.posting.requisitions.invoices import Invoice
 from ml_connector.posting.targets import DirectCost
 from ml_connector.procore.client import Refused
 from ml_connector.procore.commitments import Requisition

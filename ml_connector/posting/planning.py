@@ -13,10 +13,10 @@ from ml_connector.mapping.decided import is_no_duplicate, last_of
 from ml_connector.mapping.models import Route
 from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.taking_back import is_refused
+from ml_connector.posting.direct_costs.taking_back import is_refused
+from ml_connector.posting.direct_costs.unlocking import GONE
 from ml_connector.posting.targets import DirectCost, direct_costs
-from ml_connector.posting.unlocking import GONE
-from ml_connector.posting.vendors import Links
+from ml_connector.posting.vendors.desk import Links
 from ml_connector.qbo.models import Bill, Entity, parse_bill
 from ml_connector.settings import Connection
 from ml_connector.store import landing

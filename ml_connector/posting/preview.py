@@ -13,17 +13,17 @@ from ml_connector.mapping.publishing import procore_projects
 from ml_connector.mapping.vendor_merges import as_entered, is_active
 from ml_connector.mapping.windows import Mapper
 from ml_connector.money import total
-from ml_connector.posting.bill_vendors import BillVendors
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.drift_guard import DriftGuard
-from ml_connector.posting.payment_plans import PaymentPlanner, PaymentWork
-from ml_connector.posting.payment_windows import COUNTED
-from ml_connector.posting.payment_windows import plan as plan_payments
+from ml_connector.posting.direct_costs.drift_guard import DriftGuard
+from ml_connector.posting.direct_costs.typed_costs import TypedCosts
+from ml_connector.posting.payments.plans import PaymentPlanner, PaymentWork
+from ml_connector.posting.payments.windows import COUNTED
+from ml_connector.posting.payments.windows import plan as plan_payments
 from ml_connector.posting.planning import PlannedBill, Planner, planned_bill, sums
-from ml_connector.posting.requisition_plans import RequisitionPlanner
-from ml_connector.posting.typed_costs import TypedCosts
-from ml_connector.posting.vendor_changes import VendorChanges
-from ml_connector.posting.vendors import VendorDesk
+from ml_connector.posting.requisitions.plans import RequisitionPlanner
+from ml_connector.posting.vendors.changes import VendorChanges
+from ml_connector.posting.vendors.desk import VendorDesk
+from ml_connector.posting.vendors.of_bills import BillVendors
 from ml_connector.procore.catalog import fetch_catalog
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import CommitmentBook

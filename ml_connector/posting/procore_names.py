@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Engine
 
 from ml_connector.mapping.wording import quoted
-from ml_connector.posting.differences import Difference
+from ml_connector.posting.direct_costs.differences import Difference
 from ml_connector.procore.models import Catalog
 from ml_connector.procore.stored_catalog import load_catalog
 from ml_connector.qbo.models import Entity

@@ -17,7 +17,7 @@ from ml_connector.mapping.sheets import parse_mapping
 from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
 from ml_connector.posting.preview import BillPlans
-from ml_connector.posting.vendors import VendorDesk
+from ml_connector.posting.vendors.desk import VendorDesk
 from ml_connector.procore.catalog import fetch_catalog
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.settings import Connection

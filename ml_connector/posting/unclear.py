@@ -14,7 +14,7 @@ from sqlalchemy import Engine, Row
 
 from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
 from ml_connector.money import ZERO, parse_amount
-from ml_connector.posting.invoices import DRAFT
+from ml_connector.posting.requisitions.invoices import DRAFT
 from ml_connector.procore.client import ProcoreClient, Raw
 from ml_connector.procore.commitments import REQUISITIONS, net_of
 from ml_connector.qbo.models import Entity

@@ -16,20 +16,20 @@ from ml_connector.holds import Hold
 from ml_connector.mapping.decided import standing
 from ml_connector.mapping.vendor_merges import as_entered, is_active
 from ml_connector.money import ZERO, total
-from ml_connector.posting.bill_vendors import BillVendors
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.commitments import is_subcontract
-from ml_connector.posting.differences import changed_fields
-from ml_connector.posting.direct_costs import DirectCostDesk
-from ml_connector.posting.drift_guard import DriftGuard
+from ml_connector.posting.direct_costs.desk import DirectCostDesk
+from ml_connector.posting.direct_costs.differences import changed_fields
+from ml_connector.posting.direct_costs.drift_guard import DriftGuard
+from ml_connector.posting.direct_costs.typed_costs import LATELY, TypedCosts
 from ml_connector.posting.planning import PlannedBill, Planner, planned_bill
-from ml_connector.posting.project_vendors import ProjectVendorDesk
-from ml_connector.posting.requisition_plans import RequisitionPlanner
-from ml_connector.posting.requisitions import RequisitionDesk
-from ml_connector.posting.typed_costs import LATELY, TypedCosts
+from ml_connector.posting.requisitions.commitments import is_subcontract
+from ml_connector.posting.requisitions.desk import RequisitionDesk
+from ml_connector.posting.requisitions.plans import RequisitionPlanner
 from ml_connector.posting.unclear import Unclear
-from ml_connector.posting.vendor_changes import Followed, VendorChanges
-from ml_connector.posting.vendors import Links, VendorDesk
+from ml_connector.posting.vendors.changes import Followed, VendorChanges
+from ml_connector.posting.vendors.desk import Links, VendorDesk
+from ml_connector.posting.vendors.of_bills import BillVendors
+from ml_connector.posting.vendors.projects import ProjectVendorDesk
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import CommitmentBook
 from ml_connector.qbo.models import Entity

@@ -7,8 +7,8 @@ import pytest
 
 from ml_connector.holds import Choice
 from ml_connector.orchestration.clients import procore_client
-from ml_connector.posting.drift import Drift, drift_of_posted
-from ml_connector.posting.takeover import takeover
+from ml_connector.posting.direct_costs.drift import Drift, drift_of_posted
+from ml_connector.posting.direct_costs.takeover import takeover
 from ml_connector.procore.client import ProcoreClient
 from ml_connector_tests.rig import ELM, HARBOR, REALM, Rig, line
 from ml_connector_tests.scenarios.kills import run_that_dies_at

@@ -20,7 +20,7 @@ from ml_connector.mapping.publishing import newest_vendor_links
 from ml_connector.mapping.vendor_sheet import VendorLink, VendorLinks
 from ml_connector.money import ZERO
 from ml_connector.posting.targets import sendable, vendor_origin
-from ml_connector.posting.vendor_matching import (
+from ml_connector.posting.vendors.matching import (
     Adopt,
     Create,
     ambiguous,
@@ -29,7 +29,7 @@ from ml_connector.posting.vendor_matching import (
     match_row,
     unknown,
 )
-from ml_connector.posting.vendor_writes import VendorWrite, VendorWriter, forbidden, refused
+from ml_connector.posting.vendors.writes import VendorWrite, VendorWriter, forbidden, refused
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.directory import DirectoryVendor, fetch_inactive_vendors, fetch_vendors
 from ml_connector.qbo.models import Entity, Vendor, parse_vendor

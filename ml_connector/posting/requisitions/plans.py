@@ -17,7 +17,9 @@ from ml_connector.mapping.models import Route
 from ml_connector.mapping.wording import quoted
 from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.commitments import (
+from ml_connector.posting.direct_costs.taking_back import is_refused
+from ml_connector.posting.planning import PlannedBill, Planner, earlier_refusal
+from ml_connector.posting.requisitions.commitments import (
     NoCommitment,
     Sender,
     Share,
@@ -26,7 +28,7 @@ from ml_connector.posting.commitments import (
     is_subcontract,
     shares_of,
 )
-from ml_connector.posting.invoices import (
+from ml_connector.posting.requisitions.invoices import (
     APPROVED,
     DRAFT,
     RELEASE,
@@ -36,9 +38,7 @@ from ml_connector.posting.invoices import (
     share_hash,
     source_of,
 )
-from ml_connector.posting.planning import PlannedBill, Planner, earlier_refusal
-from ml_connector.posting.schedule import Billed, Figures, bill_on, change_orders, figures_of
-from ml_connector.posting.taking_back import is_refused
+from ml_connector.posting.requisitions.schedule import Billed, Figures, bill_on, change_orders, figures_of
 from ml_connector.posting.targets import number_of, origin_of
 from ml_connector.procore.commitments import (
     Commitment,

@@ -18,8 +18,8 @@ from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
 from ml_connector.holds import Reason
 from ml_connector.money import ZERO, total
-from ml_connector.posting.payment_bodies import ContractPayment, amount_of, origin_in
-from ml_connector.posting.payment_plans import GONE, NOT_LET, PaymentWork
+from ml_connector.posting.payments.bodies import ContractPayment, amount_of, origin_in
+from ml_connector.posting.payments.plans import GONE, NOT_LET, PaymentWork
 from ml_connector.procore.client import ProcoreClient, Raw
 from ml_connector.qbo.models import Entity
 from ml_connector.settings import Connection

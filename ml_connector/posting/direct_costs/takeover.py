@@ -9,8 +9,8 @@ from decimal import Decimal
 from sqlalchemy import Connection as Database
 
 from ml_connector.money import parse_amount
-from ml_connector.posting.drift import is_theirs
-from ml_connector.posting.typed_costs import OTHERS
+from ml_connector.posting.direct_costs.drift import is_theirs
+from ml_connector.posting.direct_costs.typed_costs import OTHERS
 from ml_connector.settings import Connection
 from ml_connector.store import catalog, ledger
 

@@ -11,7 +11,7 @@ from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded,
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
 from ml_connector.posting.targets import vendor_origin
-from ml_connector.posting.vendor_writes import hash_of
+from ml_connector.posting.vendors.writes import hash_of
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.directory import fetch_project_vendor_ids
 from ml_connector.qbo.models import Entity

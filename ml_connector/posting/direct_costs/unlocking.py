@@ -13,8 +13,8 @@ from sqlalchemy import Engine, Row
 from ml_connector.crashpoints import crashpoint
 from ml_connector.money import ZERO
 from ml_connector.posting.bill_work import Work
+from ml_connector.posting.direct_costs.sync_rows import RowSync, headers_path
 from ml_connector.posting.procore_names import Names
-from ml_connector.posting.sync_rows import RowSync, headers_path
 from ml_connector.posting.targets import DirectCost
 from ml_connector.procore.client import Accepted, Outcome, Refused
 from ml_connector.settings import Connection

@@ -16,12 +16,11 @@ from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import BadRecord
 from ml_connector.money import parse_amount
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.differences import content_of, edited
-from ml_connector.posting.direct_cost_lines import LineDesk, Progress
-from ml_connector.posting.drift import knows_body
-from ml_connector.posting.procore_names import Names
-from ml_connector.posting.silencing import Silencing
-from ml_connector.posting.sync_rows import (
+from ml_connector.posting.direct_costs.differences import content_of, edited
+from ml_connector.posting.direct_costs.drift import knows_body
+from ml_connector.posting.direct_costs.lines import LineDesk, Progress
+from ml_connector.posting.direct_costs.silencing import Silencing
+from ml_connector.posting.direct_costs.sync_rows import (
     RowSync,
     Sent,
     by_project,
@@ -30,9 +29,10 @@ from ml_connector.posting.sync_rows import (
     is_lock,
     project_of_cost,
 )
-from ml_connector.posting.taking_back import TakingBack
+from ml_connector.posting.direct_costs.taking_back import TakingBack
+from ml_connector.posting.direct_costs.unlocking import Unlocking
+from ml_connector.posting.procore_names import Names
 from ml_connector.posting.targets import DirectCost
-from ml_connector.posting.unlocking import Unlocking
 from ml_connector.procore.client import Accepted, Outcome, ProcoreClient, Refused
 from ml_connector.settings import Connection
 from ml_connector.store import audit, ledger

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from ml_connector.holds import Reason
 from ml_connector.money import ZERO, split, to_cents, total
-from ml_connector.posting.commitments import Share, Waits
+from ml_connector.posting.requisitions.commitments import Share, Waits
 from ml_connector.procore.commitments import (
     CHANGE_ORDER_ITEM,
     Commitment,

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_connector.errors import BadRecord
 from ml_connector.money import parse_amount
-from ml_connector.posting.paid_bills import BillTarget, PaidBill
+from ml_connector.posting.payments.paid_bills import BillTarget, PaidBill
 from ml_connector.posting.targets import cut, origin_of, sendable
 from ml_connector.qbo.models import BillPayment, Entity
 from ml_connector.store import exact_json

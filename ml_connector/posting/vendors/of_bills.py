@@ -7,9 +7,9 @@ from ml_connector.errors import PermanentError, ReconnectNeeded
 from ml_connector.holds import Hold, Reason
 from ml_connector.posting.bill_work import Work
 from ml_connector.posting.planning import PlannedBill
-from ml_connector.posting.project_vendors import ProjectVendorDesk
-from ml_connector.posting.vendor_matching import inactive
-from ml_connector.posting.vendors import Links, VendorDesk
+from ml_connector.posting.vendors.desk import Links, VendorDesk
+from ml_connector.posting.vendors.matching import inactive
+from ml_connector.posting.vendors.projects import ProjectVendorDesk
 
 
 @dataclass(frozen=True)

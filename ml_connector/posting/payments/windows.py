@@ -14,10 +14,10 @@ from sqlalchemy import Engine, Row
 
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO, total
-from ml_connector.posting.paid_bills import PaidBill, Standing, load_bills, misfits, place_of
-from ml_connector.posting.payment_dates import PaymentDateDesk
-from ml_connector.posting.payment_plans import PaymentPlanner, PaymentWork, PlannedPayment, Target
-from ml_connector.posting.payments import PaymentDesk
+from ml_connector.posting.payments.dates import PaymentDateDesk
+from ml_connector.posting.payments.desk import PaymentDesk
+from ml_connector.posting.payments.paid_bills import PaidBill, Standing, load_bills, misfits, place_of
+from ml_connector.posting.payments.plans import PaymentPlanner, PaymentWork, PlannedPayment, Target
 from ml_connector.posting.windows import SLICE, Posted
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.qbo.models import Entity, parse_bill_payment

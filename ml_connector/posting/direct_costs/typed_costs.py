@@ -18,9 +18,9 @@ from ml_connector.mapping.decided import last_of
 from ml_connector.mapping.wording import quoted
 from ml_connector.money import ZERO
 from ml_connector.posting.bill_work import Work
+from ml_connector.posting.direct_costs.sync_rows import words_of
 from ml_connector.posting.planning import PlannedBill
 from ml_connector.posting.procore_names import Names
-from ml_connector.posting.sync_rows import words_of
 from ml_connector.posting.targets import DirectCost
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.direct_costs import DRAFT, CostThere, fetch_changed, fetch_headers

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from ml_connector.errors import BadRecord
 from ml_connector.money import ZERO, total
-from ml_connector.posting.payment_shares import Place
+from ml_connector.posting.payments.shares import Place
 from ml_connector.qbo.models import Entity, parse_bill
 from ml_connector.store import landing, ledger, records
 from ml_connector.store.ledger import Fate, Kind

@@ -12,9 +12,9 @@ from ml_connector.errors import BadRecord
 from ml_connector.mapping.vendor_merges import is_active
 from ml_connector.money import ZERO
 from ml_connector.posting.targets import sendable, vendor_origin
-from ml_connector.posting.vendor_matching import match_key
-from ml_connector.posting.vendor_writes import VendorWrite, Written, hash_of
-from ml_connector.posting.vendors import ROW, VendorDesk, is_linked
+from ml_connector.posting.vendors.desk import ROW, VendorDesk, is_linked
+from ml_connector.posting.vendors.matching import match_key
+from ml_connector.posting.vendors.writes import VendorWrite, Written, hash_of
 from ml_connector.qbo.models import Entity, Vendor, parse_bill, parse_vendor
 from ml_connector.store import aliases, audit, landing, ledger, records
 from ml_connector.store.ledger import Fate

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.sync_rows import (
+from ml_connector.posting.direct_costs.sync_rows import (
     LOCKED,
     SYNC_ROWS,
     RowSync,
@@ -19,8 +19,8 @@ from ml_connector.posting.sync_rows import (
     project_of_cost,
     words_of,
 )
+from ml_connector.posting.direct_costs.unlocking import Unlocking
 from ml_connector.posting.targets import DirectCost
-from ml_connector.posting.unlocking import Unlocking
 from ml_connector.procore.client import Accepted, Outcome, ProcoreClient, Refused
 from ml_connector.procore.direct_costs import fetch_line_ids
 from ml_connector.settings import Connection

@@ -8,9 +8,15 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, Row
 
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.direct_cost_lines import Progress
-from ml_connector.posting.drift import is_theirs
-from ml_connector.posting.sync_rows import RowSync, Sent, by_project, headers_path, project_of_cost
+from ml_connector.posting.direct_costs.drift import is_theirs
+from ml_connector.posting.direct_costs.lines import Progress
+from ml_connector.posting.direct_costs.sync_rows import (
+    RowSync,
+    Sent,
+    by_project,
+    headers_path,
+    project_of_cost,
+)
 from ml_connector.posting.targets import DirectCost
 from ml_connector.procore.client import Accepted
 from ml_connector.settings import Connection

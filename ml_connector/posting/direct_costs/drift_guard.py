@@ -16,12 +16,19 @@ from ml_connector.holds import Choice, Reason
 from ml_connector.mapping.decided import last_of
 from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.differences import DRAFT
-from ml_connector.posting.drift import Drift, about_of, drift_hold, drift_of, is_left_by_us, is_theirs
+from ml_connector.posting.direct_costs.differences import DRAFT
+from ml_connector.posting.direct_costs.drift import (
+    Drift,
+    about_of,
+    drift_hold,
+    drift_of,
+    is_left_by_us,
+    is_theirs,
+)
+from ml_connector.posting.direct_costs.sync_rows import words_of
+from ml_connector.posting.direct_costs.typed_costs import is_same
 from ml_connector.posting.planning import PlannedBill
 from ml_connector.posting.procore_names import Names
-from ml_connector.posting.sync_rows import words_of
-from ml_connector.posting.typed_costs import is_same
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.direct_costs import CostThere, fetch_costs
 from ml_connector.settings import Connection

@@ -16,7 +16,13 @@ from ml_connector.holds import Choice, Hold, Reason
 from ml_connector.mapping.decided import last_of, standing
 from ml_connector.mapping.wording import quoted
 from ml_connector.money import ZERO, total
-from ml_connector.posting.differences import DRAFT, Difference, content_of, content_there, drifted
+from ml_connector.posting.direct_costs.differences import (
+    DRAFT,
+    Difference,
+    content_of,
+    content_there,
+    drifted,
+)
 from ml_connector.posting.procore_names import Names
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.direct_costs import CostThere, fetch_costs

@@ -12,7 +12,7 @@ from decimal import Decimal
 from ml_connector.holds import Reason
 from ml_connector.mapping.models import Route, folded
 from ml_connector.money import total
-from ml_connector.posting.vendor_matching import match_key
+from ml_connector.posting.vendors.matching import match_key
 from ml_connector.procore.commitments import OVER, TAKES_INVOICES, Contract
 from ml_connector.qbo.models import Bill
 from ml_connector.store.records import MappedLine

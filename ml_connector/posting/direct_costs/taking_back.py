@@ -13,7 +13,7 @@ from sqlalchemy import Engine, Row
 from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.sync_rows import (
+from ml_connector.posting.direct_costs.sync_rows import (
     FORBIDDEN,
     RowSync,
     Sent,
@@ -23,8 +23,8 @@ from ml_connector.posting.sync_rows import (
     is_lock,
     words_of,
 )
+from ml_connector.posting.direct_costs.unlocking import Unlocking
 from ml_connector.posting.targets import cut, payment_date_of, void_number
-from ml_connector.posting.unlocking import Unlocking
 from ml_connector.procore.client import Accepted, Missing, Outcome, ProcoreClient, Refused
 from ml_connector.settings import Connection
 from ml_connector.store import audit, ledger

@@ -17,8 +17,8 @@ from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, Recon
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
 from ml_connector.posting.bill_work import Work
-from ml_connector.posting.invoices import APPROVED, DRAFT, Invoice, around
-from ml_connector.posting.taking_back import NO_EFFECT
+from ml_connector.posting.direct_costs.taking_back import NO_EFFECT
+from ml_connector.posting.requisitions.invoices import APPROVED, DRAFT, Invoice, around
 from ml_connector.posting.targets import void_number
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import REQUISITIONS, CommitmentBook, Requisition, net_of

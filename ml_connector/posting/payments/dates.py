@@ -16,8 +16,8 @@ from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
-from ml_connector.posting.paid_bills import BillTarget, PaidBill, Standing
-from ml_connector.posting.sync_rows import SYNC_ROWS, headers_path, is_lock
+from ml_connector.posting.direct_costs.sync_rows import SYNC_ROWS, headers_path, is_lock
+from ml_connector.posting.payments.paid_bills import BillTarget, PaidBill, Standing
 from ml_connector.posting.targets import payment_date_of
 from ml_connector.procore.client import Accepted, Missing, Outcome, ProcoreClient, Refused
 from ml_connector.qbo.models import Entity

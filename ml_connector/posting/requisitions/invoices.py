@@ -9,8 +9,8 @@ from typing import Any
 
 from ml_connector.mapping.models import Route
 from ml_connector.money import ZERO, total
-from ml_connector.posting.commitments import Share
-from ml_connector.posting.schedule import CHANGE_ORDER, STORED, Billed
+from ml_connector.posting.requisitions.commitments import Share
+from ml_connector.posting.requisitions.schedule import CHANGE_ORDER, STORED, Billed
 from ml_connector.procore.commitments import Contract, ItemKey, Requisition
 from ml_connector.qbo.models import Bill
 from ml_connector.settings import Policies

@@ -10,9 +10,9 @@ from sqlalchemy import Row
 
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO, total
-from ml_connector.posting.paid_bills import BEFORE_START, PaidBill, Standing
-from ml_connector.posting.payment_bodies import ContractPayment, contract_payment
-from ml_connector.posting.payment_shares import Credit, Place, Settled, divide, spread_credits
+from ml_connector.posting.payments.bodies import ContractPayment, contract_payment
+from ml_connector.posting.payments.paid_bills import BEFORE_START, PaidBill, Standing
+from ml_connector.posting.payments.shares import Credit, Place, Settled, divide, spread_credits
 from ml_connector.posting.planning import Decided
 from ml_connector.qbo.models import BillPayment, Entity
 from ml_connector.settings import Connection
