@@ -146,6 +146,9 @@ class Timing(_Frozen):
 
     overlap: int = Field(default=900, ge=0, le=86_400)  # CDC asks again for this much before its cursor
     settle: int = Field(default=120, ge=0)  # an unclear write is left alone for this long
+    patience: float = Field(
+        default=120, ge=0, le=600
+    )  # a call that fails for a while is tried again for this long
     catalog_age: int = Field(
         default=900, ge=0
     )  # a copy of Procore's lists older than this is refreshed before mapping

@@ -20,10 +20,12 @@ def qbo_client(
     connection: Connection,
     engine: Engine,
     *,
-    bounds: Bounds = Bounds(),  # noqa: B008 frozen
+    bounds: Bounds | None = None,
 ) -> QboClient:
-    """A client for the connection's QuickBooks company."""
-    return open_qbo(connection, engine=engine, vault=vault_of(home, engine), bounds=bounds)
+    """A client for the connection's QuickBooks company; as patient as its settings say, unless `bounds` are given."""
+    return open_qbo(
+        connection, engine=engine, vault=vault_of(home, engine), bounds=bounds or _bounds(connection)
+    )
 
 
 def procore_client(
@@ -31,7 +33,13 @@ def procore_client(
     connection: Connection,
     engine: Engine,
     *,
-    bounds: Bounds = Bounds(),  # noqa: B008 frozen
+    bounds: Bounds | None = None,
 ) -> ProcoreClient:
-    """A client for the connection's Procore company."""
-    return open_procore(connection, engine=engine, vault=vault_of(home, engine), bounds=bounds)
+    """A client for the connection's Procore company; as patient as its settings say, unless `bounds` are given."""
+    return open_procore(
+        connection, engine=engine, vault=vault_of(home, engine), bounds=bounds or _bounds(connection)
+    )
+
+
+def _bounds(connection: Connection) -> Bounds:
+    return Bounds(patience=connection.timing.patience)

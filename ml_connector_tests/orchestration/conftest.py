@@ -1,15 +1,12 @@
 """The stage of the runs in this process."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from ml_connector.orchestration import clients
 from ml_connector.settings import DATABASE_VARIABLE
-from ml_connector.transport.session import Bounds
 from ml_connector_tests.orchestration.stage import Stage, day
 from ml_connector_tests.rig import open_rig
 
@@ -25,8 +22,6 @@ def stage(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(stage: Stage) -> None:
     """Clients give an outage up at once, where they would try for two minutes."""
-    for name in ("open_qbo", "open_procore"):
-        at_once = partial(getattr(clients, name), bounds=Bounds(patience=0.5))
-        monkeypatch.setattr(clients, name, at_once)
+    stage.rig.configure(timing={"patience": 0.5})

@@ -297,6 +297,7 @@ def test_S77_an_outage_of_the_look_makes_the_bill_wait_and_not_drift(rig: Rig) -
     rig.read()
     look = {"route": "GET */direct_costs", "fault": "status", "args": {"status": 503}}
     rig.procore.fault(look)
+    rig.configure(timing={"patience": 0.5})
     rig.post(rig.dirty())
     assert (rig.record("Bill", bill["Id"]).state, rig.holds()) == ("retrying", [])
     rig.procore.no_faults()
