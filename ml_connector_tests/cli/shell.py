@@ -1,10 +1,16 @@
-"""The installed `ml-connector` as a user runs it, and what is left of its processes afterwards."""
+"""`ml-connector` as a user runs it, and what is left of its processes afterwards.
 
+A command that ends is a fork of a process that has the program loaded; one that stays is the installed program itself.
+"""
+
+import atexit
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -12,8 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_connector_tests.prefork import Prefork
+
 PROGRAM = Path(sys.executable).with_name("ml-connector")
 MARK_VARIABLE = "CLI_TEST_MARK"
+# What commands import when they run; loaded once for all of them.
+LOADED = ("ml_connector.cli.main", "ml_connector.orchestration.build", "ml_connector.posting.rule_preview")
 
 
 @dataclass(frozen=True)
@@ -65,15 +75,19 @@ class Shell:
 
     def __call__(self, *arguments: str, answers: str = "") -> Done:
         """Run a command to its end."""
-        done = subprocess.run(
-            [str(PROGRAM), *arguments],
-            env=self.environment(),
-            input=answers,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            said, out, err = (Path(folder) / name for name in ("in", "out", "err"))
+            said.write_text(answers)
+            _commands().start(
+                "ml_connector.cli.main:main",
+                *arguments,
+                environment=self.environment(),
+                answers=said,
+                out=out,
+                err=err,
+                program=str(PROGRAM),
+            )
+            return Done(_commands().wait(), out.read_text(), err.read_text())
 
     def start(self, *arguments: str, out: Path, err: Path) -> "subprocess.Popen[bytes]":
         """Start a command that stays; its output goes to files."""
@@ -103,6 +117,14 @@ class Shell:
                 continue
         for process in self.started:
             process.wait()
+
+
+@functools.cache
+def _commands() -> Prefork:
+    """The one server of this test process."""
+    made = Prefork(*LOADED)
+    atexit.register(made.close)
+    return made
 
 
 def mentioning(words: str) -> dict[int, str]:
