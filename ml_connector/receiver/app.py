@@ -6,6 +6,7 @@ safely on disk, and knows no secret but the verifier token. No payload reaches i
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from ml_connector.receiver.inbox import UNKNOWN, Inbox, part_of, unreadable_part
 
 LARGEST_BODY = 1024 * 1024  # bytes
 BODY_SECONDS = 5.0
+SMALL_BODY = 16 * 1024  # bytes; some fifty events
+LARGE_AT_ONCE = 16  # bodies beyond that, so that memory stays bounded whatever strangers send
 REFUSALS_LOGGED_A_MINUTE = 20
 
 _log = structlog.get_logger(__name__)
@@ -59,10 +62,11 @@ def create_app(home: Path) -> Starlette:
     token = WatchedFile(home / "receiver" / "verifier_token", read_verifier_token)
     realms = WatchedFile(home / "receiver" / "realms.json", read_realms)
     refusals = RefusalLog()
+    large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def webhook(request: Request) -> Response:
         try:
-            raw = await _body(request)
+            raw = await _body(request, large)
         except _BodyTooLarge:
             return refusals.refused(request, status=413, reason="body too large")
         except TimeoutError:
@@ -88,14 +92,16 @@ def create_app(home: Path) -> Starlette:
     return Starlette(routes=routes)
 
 
-async def _body(request: Request) -> bytes:
-    """The raw body within the cap and the deadline."""
+async def _body(request: Request, large: asyncio.Semaphore) -> bytes:
+    """The raw body within the cap and the deadline; what is not small waits for its turn."""
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared) > LARGEST_BODY:
         raise _BodyTooLarge
     body = bytearray()
-    async with asyncio.timeout(BODY_SECONDS):
+    async with asyncio.timeout(BODY_SECONDS), AsyncExitStack() as turn:
         async for chunk in request.stream():
+            if len(body) <= SMALL_BODY < len(body) + len(chunk):
+                await turn.enter_async_context(large)
             body += chunk
             if len(body) > LARGEST_BODY:
                 raise _BodyTooLarge

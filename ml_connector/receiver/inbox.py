@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from ml_connector.qbo.webhooks import RealmEvents
 
 UNKNOWN = "unknown"
+_TICK_NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,22 @@ class Inbox:
     def __init__(self, home: Path) -> None:
         self._inbox = home / "inbox"
         self._done = home / "done"
+        self._prepared: list[tuple[int, int] | None] = []
+        self._done_known: frozenset[str] = frozenset()
+        self._done_changed: int | None = None  # nanoseconds; None: list again
 
     def prepare(self) -> None:
-        """Makes the folder and removes drafts of a killed receiver. Raises OSError."""
-        self._inbox.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Makes the folders and removes drafts of a killed receiver. Raises OSError."""
+        for folder in (self._inbox, self._done):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked():
             for draft in self._inbox.glob(".*.draft"):
                 draft.unlink()
+        self._prepared = self._identities()
+
+    def is_in_place(self) -> bool:
+        """Whether the folders are still the ones that were prepared: a confined process cannot use others."""
+        return self._identities() == self._prepared
 
     def is_writable(self) -> bool:
         return self._inbox.is_dir() and os.access(self._inbox, os.W_OK | os.X_OK)
@@ -86,20 +97,42 @@ class Inbox:
                     file.flush()
                     os.fsync(file.fileno())
                 draft.rename(self._inbox / name)
+                os.fsync(folder)
             except OSError:
                 draft.unlink(missing_ok=True)
+                (self._inbox / name).unlink(missing_ok=True)
                 raise
-            os.fsync(folder)
         return True
 
+    def _identities(self) -> list[tuple[int, int] | None]:
+        found: list[tuple[int, int] | None] = []
+        for folder in (self._inbox, self._done):
+            try:
+                state = folder.stat()
+            except FileNotFoundError:
+                found.append(None)
+            else:
+                found.append((state.st_dev, state.st_ino))
+        return found
+
     def _is_known(self, part: Part) -> bool:
-        start, end = f"{part.connection}__", f"__{part.digest}.json"
-        folders = [folder for folder in (self._inbox, self._done) if folder.exists()]
-        return any(
-            name.startswith(start) and name.endswith(end)
-            for folder in folders
-            for name in os.listdir(folder)  # noqa: PTH208 a million done files need no Path objects
-        )
+        # Runs move files from inbox to done: in this order none is missed.
+        wanted = _mark(f"{part.connection}____{part.digest}.json")
+        waiting = map(_mark, os.listdir(self._inbox))  # noqa: PTH208 thousands of files need no Path objects
+        return wanted in waiting or wanted in self._done_marks()
+
+    def _done_marks(self) -> frozenset[str]:
+        """What is done, listed again when the folder has changed: a year of files takes too long for every post."""
+        try:
+            changed = self._done.stat().st_mtime_ns
+        except FileNotFoundError:
+            return frozenset()
+        if changed != self._done_changed:
+            self._done_known = frozenset(map(_mark, os.listdir(self._done)))  # noqa: PTH208
+            # A change in the same tick of the file system's clock as the listing would show in no time stamp.
+            settled = time.time_ns() - changed > _TICK_NANOSECONDS
+            self._done_changed = changed if settled else None
+        return self._done_known
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -110,6 +143,12 @@ class Inbox:
             yield folder
         finally:
             os.close(folder)
+
+
+def _mark(name: str) -> str:
+    """A file's name without its second: the same for every delivery of a part."""
+    connection, _, rest = name.partition("__")
+    return f"{connection}__{rest.partition('__')[2]}"
 
 
 def _canonical(value: object) -> bytes:

@@ -1,5 +1,6 @@
 """The inbox seen from the reader: names only, oldest first, none of another connection."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -65,3 +66,35 @@ def test_finished_files_move_to_done_and_a_second_run_finds_them_gone(home: Home
     finish(home, names)
     assert waiting(home, "acme") == []
     assert [entry.name for entry in home.done.iterdir()] == names
+
+
+def test_what_was_done_sixty_days_ago_is_forgotten_and_nothing_else(home: Home) -> None:
+    inbox = Inbox(home.root)
+    for number, days in enumerate([61, 59]):
+        at = datetime.now(UTC) - timedelta(days=days)
+        inbox.add(Part("acme", b"%d" % number), at=at)
+        newest = waiting(home, "acme")[-1]
+        os.utime(home.inbox / newest, (at.timestamp(), at.timestamp()))
+    old, young = waiting(home, "acme")
+    finish(home, [old])
+    assert list(home.done.iterdir()) == []
+    finish(home, [young])
+    assert [entry.name for entry in home.done.iterdir()] == [young]
+
+
+def test_what_another_process_finished_a_moment_ago_is_known_to_be_done(home: Home) -> None:
+    inbox = Inbox(home.root)
+    for number in range(50):
+        part = Part("acme", b"%d" % number)
+        assert inbox.add(part, at=AT)
+        assert not inbox.add(part, at=AT), "it waits"
+        finish(home, waiting(home, "acme"))
+        assert not inbox.add(part, at=AT), "it is done"
+
+
+def test_of_two_connections_each_has_its_own_part_of_the_same_content(home: Home) -> None:
+    inbox = Inbox(home.root)
+    assert inbox.add(Part("acme", b"1"), at=AT)
+    finish(home, waiting(home, "acme"))
+    assert inbox.add(Part("borealis", b"1"), at=AT)
+    assert not inbox.add(Part("acme", b"1"), at=AT)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import resource
 import socket
 import subprocess
 import sys
@@ -42,6 +43,35 @@ class Receiver:
         with requests.Session() as session:
             session.trust_env = False
             return session.post(f"{self.url}/webhooks/qbo", data=raw, headers=headers, timeout=20).status_code
+
+    def post_until(self, raw: bytes) -> int:
+        """As `post`, repeated while no worker listens or the one that does cannot store, as QBO repeats."""
+        deadline = time.monotonic() + 30
+        status = 503
+        while status == 503 and time.monotonic() < deadline:
+            try:
+                status = self.post(raw)
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        return status
+
+    @property
+    def worker(self) -> int:
+        """The process that answers, a child of the one that was started."""
+        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[-1])
+
+    def fill_the_disk(self) -> None:
+        """From now on no file takes a byte of the worker."""
+        resource.prlimit(self.worker, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+    def free_the_disk(self) -> None:
+        """The opposite."""
+        resource.prlimit(self.worker, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    def peak(self) -> int:
+        """The most memory that the worker ever had, in MiB."""
+        status = Path(f"/proc/{self.worker}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
     def names(self) -> list[str]:
         return sorted(path.name for path in (self.home / "inbox").iterdir())
