@@ -8,6 +8,7 @@ MlConnectorError
     ├── PermanentError    asking again cannot help (4xx, broken promise of the protocol)
     │   └── ReconnectNeeded   the grant is gone; a person must connect the company again
     ├── TransientError    not processed, or only read: asking later can help
+    ├── VendorAway        nobody answers at the vendor: nothing was sent, and the run ends instead of its records
     └── OutcomeUnknown    a write that may or may not have happened; look it up, never repeat it blindly
 """
 
@@ -70,6 +71,17 @@ class TransientError(VendorError):
         not_before: datetime | None = None,
     ) -> None:
         super().__init__(what, vendor=vendor, status=status, request_id=request_id, body=body)
+        self.not_before = not_before
+
+
+class VendorAway(VendorError):
+    """So many calls in a row found nobody that none was sent; `not_before` says when one may be again (UTC).
+
+    No TransientError: what is done for one record that fails must not be done for every record of an outage.
+    """
+
+    def __init__(self, what: str, *, vendor: str, not_before: datetime) -> None:
+        super().__init__(what, vendor=vendor)
         self.not_before = not_before
 
 

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, delete, insert, select, update
 
-from ml_connector.errors import TransientError
+from ml_connector.errors import PermanentError, TransientError, VendorAway
 from ml_connector.holds import WAITS_FOR_COMMITMENT, WAITS_FOR_DIRECTORY
 from ml_connector.mapping.publishing import procore_projects
 from ml_connector.mapping.windows import Mapped, Mapper
@@ -19,11 +19,12 @@ from ml_connector.posting.payments.windows import PaymentPoster
 from ml_connector.posting.windows import Posted, Poster
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.stored_catalog import Refreshed, load_catalog, refresh_catalog
+from ml_connector.proving.trail import note_head
 from ml_connector.qbo.client import QboClient
 from ml_connector.qbo.models import Entity
 from ml_connector.reading.windows import Reader, Reading
 from ml_connector.settings import Connection, Home
-from ml_connector.store import catalog, cursor, records, windows
+from ml_connector.store import audit, breaker, catalog, cursor, records, windows
 from ml_connector.store.claims import claim
 from ml_connector.store.records import Only
 from ml_connector.store.tables import worker
@@ -155,6 +156,7 @@ def post(
     """
     done: dict[str, Posted] = {}
     with claim(engine, f"post:{connection.name}"), _kept_dirty(engine, connection, run):
+        _must_answer(engine, connection, run, client)
         person = not run.automatic
         poster = Poster(connection, engine, client, run.run_id, resend=person, only=run.only)
         if "vendors" in kinds:
@@ -177,6 +179,27 @@ def post(
     return done
 
 
+def note_audit_head(engine: Engine, home: Home, connection: Connection, run: Run) -> audit.Head:
+    """Note the end of the connection's audit trail outside the database, so that a cut one shows."""
+    with engine.connect() as db:
+        head = audit.head(db, connection.name)
+    note_head(head, home.audit_heads(connection.name), run_id=run.run_id)
+    return head
+
+
+def _must_answer(engine: Engine, connection: Connection, run: Run, client: ProcoreClient) -> None:
+    """Ask Procore for next to nothing after an outage, before the intents of a thousand records are written down.
+
+    Raises VendorAway while it lasts. Days without work are left in peace: nothing of them is sent.
+    """
+    with engine.connect() as db:
+        away = any(outage.system == "procore" for outage in breaker.outages(db, connection.name))
+        work = windows.seen_marks(db, connection.name, run.days)
+    if away and (work or not run.automatic):
+        with suppress(PermanentError):  # whatever it says, it answers
+            client.get("/rest/v1.0/me")
+
+
 def _marks_of(db: Database, run: Run) -> dict[date, int]:
     days = db.scalar(select(worker.c.days).where(worker.c.run_id == run.run_id)) or {}
     return {date.fromisoformat(day): mark for day, mark in days.items() if mark is not None}
@@ -187,7 +210,7 @@ def _kept_dirty(engine: Engine, connection: Connection, run: Run) -> Iterator[No
     """An outage that ends the run here leaves its days to be run again when the vendor may be back."""
     try:
         yield
-    except TransientError as error:
+    except (TransientError, VendorAway) as error:
         until = error.not_before or datetime.now(UTC) + timedelta(seconds=connection.timing.settle)
         with engine.begin() as db:
             for day in run.days:

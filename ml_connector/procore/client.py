@@ -16,6 +16,7 @@ from ml_connector.errors import OutcomeUnknown, PermanentError
 from ml_connector.procore.faults import DIALECT, field_errors, sentence
 from ml_connector.procore.tokens import REQUEST_ID_HEADER, procore_renewal
 from ml_connector.settings import Connection, Limits
+from ml_connector.store.breaker import PostgresBreaker
 from ml_connector.store.limiter import Limit, PostgresLimiter
 from ml_connector.store.tokens import StoredTokens
 from ml_connector.store.vault import Vault
@@ -84,8 +85,8 @@ class SyncAnswer:
 class ProcoreClient:
     """Calls for one company.
 
-    Every method raises CallRefused (for 403 and 404 too: a 404 is never an empty list), ReconnectNeeded or
-    TransientError; those that write also OutcomeUnknown. `calls` and `token_calls` count attempts by route.
+    Every method raises CallRefused (for 403 and 404 too: a 404 is never an empty list), ReconnectNeeded,
+    TransientError or VendorAway; those that write also OutcomeUnknown. `calls` and `token_calls` count attempts by route.
     """
 
     def __init__(
@@ -212,6 +213,7 @@ def open_procore(
         connection.procore.api_url,
         account=account,
         limiter=PostgresLimiter(engine, {account: procore_limits(connection.limits)}),
+        breaker=PostgresBreaker(engine, connection.name, "procore"),
         tokens=StoredTokens(
             vault,
             connection.name,

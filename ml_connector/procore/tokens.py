@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
 from ml_connector.errors import ReconnectNeeded
 from ml_connector.store.tokens import Renewal
@@ -22,6 +23,19 @@ def procore_renewal(endpoint: TokenEndpoint, *, now: Callable[[], datetime]) -> 
         return fetched(endpoint, credentials, now=now)
 
     return Renewal(renew, AHEAD)
+
+
+def revoked(endpoint: TokenEndpoint, credentials: Credentials) -> None:
+    """End the access token at Procore (procore-api 1.1). Client id and secret stay good: they are ended in App Management.
+
+    Raises TransientError when nothing can be said, CallRefused for a refusal.
+    """
+    form = {
+        "token": credentials.access_token,
+        "client_id": credentials.client_id,
+        "client_secret": credentials.client_secret,
+    }
+    endpoint.revoke(urlencode(form).encode("ascii"), content_type="application/x-www-form-urlencoded")
 
 
 def fetched(endpoint: TokenEndpoint, credentials: Credentials, *, now: Callable[[], datetime]) -> Credentials:

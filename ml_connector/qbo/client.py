@@ -17,6 +17,7 @@ from ml_connector.qbo.faults import DIALECT, fault_in, is_cdc_too_old
 from ml_connector.qbo.models import Entity, Raw, parse_instant
 from ml_connector.qbo.tokens import REQUEST_ID_HEADER, qbo_renewal
 from ml_connector.settings import Connection
+from ml_connector.store.breaker import PostgresBreaker
 from ml_connector.store.limiter import Limit, PostgresLimiter
 from ml_connector.store.tokens import StoredTokens
 from ml_connector.store.vault import Vault
@@ -31,7 +32,8 @@ MINOR_VERSION = "75"
 CDC_CAP = 1000  # rows of one answer; more are cut without a sign (qbo-api 5)
 BATCH_SIZE = 30
 LONGEST_URL_STATEMENT = 6_000  # encoded; longer statements travel as a body
-CALLS_PER_SECOND = 10  # QBO's own limit for a realm and app (qbo-api 11)
+CALLS_PER_SECOND = 10  # QBO's own limits for a realm and app (qbo-api 11)
+BATCHES_PER_MINUTE = 40
 
 
 class CdcTooOld(PermanentError):
@@ -61,7 +63,7 @@ class QueryAnswer:
 
 
 class QboClient:
-    """Reads one company. Every method raises CallRefused, ReconnectNeeded or TransientError.
+    """Reads one company. Every method raises CallRefused, ReconnectNeeded, TransientError or VendorAway.
 
     `calls` and `token_calls` count attempts by route, as QBO meters reads.
     """
@@ -242,6 +244,7 @@ def open_qbo(
         connection.qbo.api_url,
         account=account,
         limiter=PostgresLimiter(engine, {account: qbo_limits(connection.limits.qbo_per_minute)}),
+        breaker=PostgresBreaker(engine, connection.name, "qbo"),
         tokens=StoredTokens(
             vault,
             connection.name,
@@ -258,8 +261,9 @@ def open_qbo(
 
 
 def qbo_limits(per_minute: int) -> tuple[Limit, ...]:
-    """The limits of one company: those that the operator set for a minute, QBO's own for a second."""
+    """The limits of one company: those that the operator set for a minute, QBO's own for a second and for batches."""
     return (
+        Limit("batches", BATCHES_PER_MINUTE, 60.0, burst=BATCHES_PER_MINUTE // 2, route="/batch"),
         Limit("minute", per_minute, 60.0, burst=max(1, per_minute // 2)),
         Limit("second", CALLS_PER_SECOND, 1.0, burst=CALLS_PER_SECOND // 3),
     )

@@ -3,6 +3,7 @@
 Every rotated value is part of the set that comes back, and the value before stays with it (qbo-api 2).
 """
 
+import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,6 +83,22 @@ def exchanged(
     if not made.refresh_token:
         raise TransientError("a token answer without a refresh token", vendor="qbo")
     return made
+
+
+def revoked(endpoint: TokenEndpoint, credentials: Credentials) -> bool:
+    """End the grant at Intuit's revocation endpoint (qbo-api 2); False when Intuit knows it no more.
+
+    Raises TransientError when nothing can be said, CallRefused for anything else.
+    """
+    content = json.dumps({"token": credentials.refresh_token or credentials.access_token}).encode()
+    headers = {"Authorization": _headers(credentials)["Authorization"]}
+    try:
+        endpoint.revoke(content, content_type="application/json", headers=headers)
+    except CallRefused as refusal:
+        if refusal.status not in (400, 401):
+            raise
+        return False
+    return True
 
 
 def _headers(credentials: Credentials) -> dict[str, str]:

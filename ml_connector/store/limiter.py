@@ -26,6 +26,7 @@ class Limit:
     count: int
     period: float
     burst: int
+    route: str = ""  # how the route of a call ends that it counts; empty: every call
 
     def __post_init__(self) -> None:
         if not 0 < self.burst < self.count and not self.burst == self.count == 1:
@@ -51,13 +52,15 @@ class PostgresLimiter:
             account: sorted(several, key=lambda limit: limit.name) for account, several in limits.items()
         }
 
-    def acquire(self, account: str) -> float:
+    def acquire(self, account: str, route: str = "") -> float:
         """0.0: the call may go now and is counted; else the seconds until asking again makes sense.
 
-        All limits of the account take the call or none does. Raises KeyError for an account without limits.
+        All limits of the account for such a route take the call or none does. Raises KeyError for an account
+        without limits.
         """
+        counting = [limit for limit in self._limits[account] if route.endswith(limit.route)]
         with self._engine.connect() as connection:
-            for limit in self._limits[account]:
+            for limit in counting:
                 if not _take(connection, account, limit):
                     wait = _wait(connection, account, limit)
                     connection.rollback()

@@ -345,6 +345,19 @@ limiter = Table(
     PrimaryKeyConstraint("account", "name"),
 )
 
+breaker = Table(
+    "breaker",
+    metadata,
+    Column("connection", Text, nullable=False),
+    Column("system", Text, nullable=False),  # "qbo" | "procore"
+    Column("attempts", Integer, nullable=False),  # in a row that found nobody
+    Column("calls", Integer, nullable=False),  # to which those attempts belong
+    Column("since", Instant, nullable=False),
+    Column("open_until", Instant),  # nothing is sent before; null while calls go on
+    Column("reason", Text, nullable=False),  # what the newest attempt saw
+    PrimaryKeyConstraint("connection", "system"),
+)
+
 worker = Table(
     "worker",
     metadata,

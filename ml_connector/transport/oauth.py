@@ -58,6 +58,19 @@ class TokenEndpoint:
             )
         return Grant(token, timedelta(seconds=seconds), answer)
 
+    def revoke(self, content: bytes, *, content_type: str, headers: Mapping[str, str] | None = None) -> None:
+        """End the grant that `content` names (RFC 7009), at a revocation endpoint. Raises like `ask`."""
+        call = Call(
+            "POST",
+            self._path,
+            Kind.READ,  # may be said twice: what is ended stays ended
+            content=content,
+            content_type=content_type,
+            headers=headers or {},
+            bodyless=True,
+        )
+        self._session.send(call)
+
     def close(self) -> None:
         """Give the sockets back."""
         self._session.close()

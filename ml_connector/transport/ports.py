@@ -12,11 +12,27 @@ from ml_connector.transport.retry import Fault
 class Limiter(Protocol):
     """Counts the calls of an account over all processes."""
 
-    def acquire(self, account: str) -> float:
-        """0.0: the call may go now and is counted; else the seconds until asking again makes sense."""
+    def acquire(self, account: str, route: str = "") -> float:
+        """0.0: the call may go now and is counted; else the seconds until asking again makes sense.
+
+        `route` is "METHOD /path", for limits of some calls only.
+        """
 
     def pause(self, account: str, seconds: float) -> None:
         """No call of the account for so long, in no process; never shortens an earlier pause."""
+
+
+class Breaker(Protocol):
+    """Remembers over all processes whether the vendor answers."""
+
+    def wait(self) -> float:
+        """0.0: a call may go now; else the seconds until one may find out whether the vendor is back."""
+
+    def answered(self) -> None:
+        """The vendor answered, whatever it said."""
+
+    def silent(self, reason: str, *, first: bool) -> bool:
+        """Nobody answered; `first` when it is the first such attempt of its call. True when nothing is sent any more."""
 
 
 class TokenSource(Protocol):

@@ -19,11 +19,18 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded, SetupError, TransientError
+from ml_connector.errors import (
+    OutcomeUnknown,
+    PermanentError,
+    ReconnectNeeded,
+    SetupError,
+    TransientError,
+    VendorAway,
+)
 from ml_connector.transport import strict_json
 from ml_connector.transport.call import Again, Answer, Call, CallRefused
 from ml_connector.transport.hosts import checked_origin, path_within
-from ml_connector.transport.ports import SYSTEM_CLOCK, Clock, Dialect, Limiter, TokenSource
+from ml_connector.transport.ports import SYSTEM_CLOCK, Breaker, Clock, Dialect, Limiter, TokenSource
 from ml_connector.transport.retry import (
     Fault,
     Kind,
@@ -48,12 +55,14 @@ class Bounds:
     """What one call may cost.
 
     `patience` bounds the seconds that attempts and waits may take before TransientError says when to ask
-    again; an attempt that has begun may last `timeouts.total` longer. `body` is in decoded bytes.
+    again; an attempt that has begun may last `timeouts.total` longer. `body` is in decoded bytes. With `insist`
+    calls go even where none is sent for an outage: a person asks.
     """
 
     timeouts: Timeouts = Timeouts()  # noqa: RUF009 frozen
     patience: float = 120.0
     body: int = 64 * 1024 * 1024
+    insist: bool = False
 
 
 class _Marks(TypedDict):
@@ -82,6 +91,7 @@ class _Sending:
     call: Call
     give_up: float
     token_renewed: bool = False
+    unanswered: bool = False
 
 
 class VendorSession:
@@ -94,6 +104,7 @@ class VendorSession:
         *,
         account: str,
         limiter: Limiter | None = None,
+        breaker: Breaker | None = None,
         tokens: TokenSource | None = None,
         headers: Mapping[str, str] | None = None,
         bounds: Bounds = Bounds(),
@@ -107,6 +118,8 @@ class VendorSession:
             raise SetupError(f"{origin!r} must end with its host")
         self._account = account
         self._limiter = limiter
+        self._breaker = breaker
+        self._insist = bounds.insist
         self._tokens = tokens
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **(headers or {})}
         self._patience = bounds.patience
@@ -119,8 +132,8 @@ class VendorSession:
     def send(self, call: Call) -> Answer:
         """The answer of a success.
 
-        Raises CallRefused, ReconnectNeeded, TransientError (nothing was changed) or OutcomeUnknown (a
-        write that may have happened).
+        Raises CallRefused, ReconnectNeeded, TransientError (nothing was changed), OutcomeUnknown (a
+        write that may have happened) or VendorAway (an outage: nothing was sent).
         """
         sending = _Sending(call, give_up=self._clock.monotonic() + self._patience)
         return self.patiently(lambda: self._attempt(sending))
@@ -188,14 +201,21 @@ class VendorSession:
             headers["Authorization"] = f"Bearer {token}"
         if call.content_type:
             headers["Content-Type"] = call.content_type
-        self._take_slot(sending.give_up)
+        self._take_slot(call, sending.give_up)
+        self._must_not_be_away()
         self.calls[call.route] += 1
         try:
             reply = self._wire.exchange(
                 call.method, url, headers=headers, params=list(call.params), content=call.content
             )
         except WireError as error:
+            if error.trouble is not Trouble.TOO_LARGE:
+                self._unanswered(sending, str(error))
             return _Outcome(trouble=error.trouble, detail=str(error))
+        if reply.status >= 500:
+            self._unanswered(sending, f"HTTP {reply.status}")
+        elif self._breaker is not None:
+            self._breaker.answered()
         self._heed_limit(reply.headers)
         date = server_date(reply.headers)
         self.skew = None if date is None else date - self._clock.now()
@@ -251,8 +271,23 @@ class VendorSession:
             "body": outcome.text,
         }
 
-    def _take_slot(self, give_up: float) -> None:
-        while self._limiter is not None and (wait := self._limiter.acquire(self._account)) > 0:
+    def _must_not_be_away(self) -> None:
+        wait = 0.0 if self._breaker is None else self._breaker.wait()
+        if wait > 0 and not self._insist:
+            raise VendorAway(
+                "nobody answers; nothing is sent but one call a minute",
+                vendor=self.vendor,
+                not_before=self._later(wait),
+            )
+
+    def _unanswered(self, sending: _Sending, reason: str) -> None:
+        if self._breaker is not None:
+            away = self._breaker.silent(reason, first=not sending.unanswered)
+            _log.warning("vendor does not answer", vendor=self.vendor, reason=reason, away=away)
+        sending.unanswered = True
+
+    def _take_slot(self, call: Call, give_up: float) -> None:
+        while self._limiter is not None and (wait := self._limiter.acquire(self._account, call.route)) > 0:
             if self._clock.monotonic() + wait >= give_up:
                 raise TransientError(
                     "the limit of calls is used up", vendor=self.vendor, not_before=self._later(wait)

@@ -1,7 +1,7 @@
 """QboClient as it is opened in production, against the imitation of QBO."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import requests
 from sqlalchemy import Engine
 
 from ml_connector.errors import PermanentError, ReconnectNeeded, TransientError
-from ml_connector.qbo.client import CdcTooOld, QboClient, escape, open_qbo
+from ml_connector.qbo.client import BATCHES_PER_MINUTE, CdcTooOld, QboClient, escape, open_qbo
 from ml_connector.qbo.models import Entity
 from ml_connector.sandbox.assembly import open_qbo as open_imitation
 from ml_connector.settings import Connection, ProcoreSettings, QboSettings
@@ -218,3 +218,17 @@ def test_F11_a_throttled_company_is_left_alone_by_every_client(company: Company)
     with pytest.raises(TransientError):
         other.preferences()
     assert sum(entry["path"].endswith("/preferences") for entry in company.journal()) == 1
+
+
+def test_batches_stay_within_quickbooks_own_limit_and_hold_up_no_other_call(company: Company) -> None:
+    client = open_qbo(
+        company.connection, engine=company.engine, vault=company.vault, bounds=replace(QUICK, patience=0.5)
+    )
+    for _ in range(BATCHES_PER_MINUTE // 2):
+        client.batch(["SELECT COUNT(*) FROM Vendor"])
+    with pytest.raises(TransientError) as caught:
+        client.batch(["SELECT COUNT(*) FROM Vendor"])
+    assert caught.value.not_before is not None
+    assert client.query("SELECT COUNT(*) FROM Vendor").total_count is not None
+    batches = [entry for entry in company.journal() if entry["path"].endswith("/batch")]
+    assert len(batches) == BATCHES_PER_MINUTE // 2

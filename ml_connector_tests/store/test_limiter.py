@@ -125,3 +125,11 @@ def _rows(engine: Engine) -> list[tuple[object, ...]]:
         return [
             tuple(row) for row in connection.execute(select(limiter_table).order_by(limiter_table.c.name))
         ]
+
+
+def test_a_limit_of_some_calls_counts_those_and_holds_no_other(engine: Engine) -> None:
+    limiter = limited(engine, Limit("batches", 4, 60.0, burst=2, route="/batch"), SLOW)
+    assert limiter.acquire(ACCOUNT, "GET /v3/company/{id}/cdc") == 0.0
+    assert [limiter.acquire(ACCOUNT, "POST /v3/company/{id}/batch") for _ in range(2)] == [0.0, 0.0]
+    assert 29 < limiter.acquire(ACCOUNT, "POST /v3/company/{id}/batch") <= 30
+    assert limiter.acquire(ACCOUNT, "GET /v3/company/{id}/query") > 1199, "every call counts for the hour"

@@ -62,7 +62,7 @@ class NotedLimiter:
     pauses: list[float] = field(default_factory=list)
     asked: int = 0
 
-    def acquire(self, account: str) -> float:
+    def acquire(self, account: str, route: str = "") -> float:
         self.asked += 1
         return self.waits[self.asked - 1] if self.asked <= len(self.waits) else 0.0
 

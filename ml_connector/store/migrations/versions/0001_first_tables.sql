@@ -24,6 +24,17 @@ CREATE TABLE ml_connector.audit_head (
     PRIMARY KEY (connection)
 );
 
+CREATE TABLE ml_connector.breaker (
+    connection TEXT NOT NULL,
+    system TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    since TIMESTAMP WITH TIME ZONE NOT NULL,
+    open_until TIMESTAMP WITH TIME ZONE,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (connection, system)
+);
+
 CREATE TABLE ml_connector.catalog (
     connection TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -273,6 +284,24 @@ BEGIN
     RAISE EXCEPTION 'rows of % are never changed or removed', TG_TABLE_NAME;
 END
 $$;
+
+CREATE FUNCTION ml_connector.refuse_going_back() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.number < OLD.number OR NEW.connection <> OLD.connection THEN
+        RAISE EXCEPTION 'the head of an audit trail never goes back';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER audit_head_goes_forward BEFORE UPDATE ON ml_connector.audit_head
+    FOR EACH ROW EXECUTE FUNCTION ml_connector.refuse_going_back();
+
+CREATE TRIGGER audit_head_stays BEFORE DELETE ON ml_connector.audit_head
+    FOR EACH ROW EXECUTE FUNCTION ml_connector.refuse_change();
+
+CREATE TRIGGER audit_head_is_never_emptied BEFORE TRUNCATE ON ml_connector.audit_head
+    FOR EACH STATEMENT EXECUTE FUNCTION ml_connector.refuse_change();
 
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE ON ml_connector.audit
     FOR EACH ROW EXECUTE FUNCTION ml_connector.refuse_change();
