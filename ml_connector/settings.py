@@ -29,6 +29,7 @@ from ml_connector.errors import SetupError
 HOME_VARIABLE = "ML_CONNECTOR_HOME"
 DATABASE_VARIABLE = "ML_CONNECTOR_DATABASE_URL"
 DAGSTER_DATABASE_VARIABLE = "ML_CONNECTOR_DAGSTER_URL"
+UI_VARIABLE = "ML_CONNECTOR_UI_URL"  # where people reach the Dagster UI: links to runs begin with it
 KEYS_VARIABLE = "ML_CONNECTOR_KEYS"  # the key ring itself; one of the three at most
 KEYS_FILE_VARIABLE = "ML_CONNECTOR_KEYS_FILE"
 KEYS_COMMAND_VARIABLE = "ML_CONNECTOR_KEYS_COMMAND"
@@ -70,6 +71,7 @@ class QboSettings(_Frozen):
     api_url: str = "https://quickbooks.api.intuit.com"
     token_url: str = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"  # noqa: S105 an address
     authorize_url: str = "https://appcenter.intuit.com/connect/oauth2"
+    revoke_url: str = "https://developer.api.intuit.com/v2/oauth2/tokens/revoke"
     redirect_url: str = "http://localhost:8766/callback"  # as it stands in the app's settings at Intuit
     callback_port: int | None = Field(default=None, ge=1, le=65535)  # behind a proxy that has `redirect_url`
     app_url: str = "https://qbo.intuit.com/app"
@@ -81,6 +83,7 @@ class ProcoreSettings(_Frozen):
     company_id: int = Field(gt=0)
     api_url: str = "https://api.procore.com"
     token_url: str = "https://login.procore.com/oauth/token"  # noqa: S105 an address
+    revoke_url: str = "https://login.procore.com/oauth/revoke"
     app_url: str = "https://app.procore.com"
 
 
@@ -98,6 +101,7 @@ class Policies(_Frozen):
     bad_line: Literal["hold", "send_good_lines"] = "hold"
     direct_cost_status: Literal["approved", "pending"] = "approved"
     overhead: Literal["exclude", "hold"] = "exclude"
+    negative_line: Literal["hold", "net"] = "hold"  # of a direct cost, where Procore may refuse it
     payment_reference: Literal["origin_id", "notes"] = "origin_id"
     direct_cost_payment_date: Literal["when_settled", "never"] = "when_settled"
     retainage: Literal["hold", "separate_line", "paid_short", "net_bill"] = "hold"
@@ -110,7 +114,7 @@ class Policies(_Frozen):
     gone_requisition: Literal["hold", "draft", "delete"] = (
         "hold"  # its bill was voided, deleted or moved away
     )
-    gone_direct_cost: Literal["draft", "delete"] = "draft"  # likewise
+    gone_direct_cost: Literal["draft", "delete", "hold"] = "draft"  # likewise
     requisition_status: Literal["approved", "under_review"] = "approved"
     tax: Literal["hold", "spread", "own_code", "exclude"] = (
         "hold"  # what stands beside the lines and is a cost
@@ -209,6 +213,10 @@ class Home:
     def keys(self) -> Path:
         """The key ring of the vault, 0600."""
         return self.root / "keys" / "ring.json"
+
+    def audit_heads(self, connection: str) -> Path:
+        """Where each run notes the end of the connection's audit trail, outside the database."""
+        return self.root / "audit" / f"{connection}.heads"
 
     def folder(self, connection: str) -> Path:
         """The folder of one connection."""

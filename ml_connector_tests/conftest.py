@@ -10,23 +10,47 @@ from typing import LiteralString
 import hypothesis
 import psycopg
 import pytest
-import structlog
 from psycopg import sql
 
+from ml_connector import logs
 from ml_connector.store.postgres_server import PostgresServer, start_server
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("ml_connector", deadline=None)
 hypothesis.settings.load_profile("ml_connector")
+logs.configure()  # fixtures of a whole session log as services do, too
 TEMPLATE = "ml_connector_template"
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole installations go first, one at a time on one worker: they wait much, and the rest fills their time."""
+    for item in items:
+        if item.get_closest_marker("installation"):
+            item.add_marker(pytest.mark.xdist_group("installation"))
+    items.sort(key=lambda item: item.get_closest_marker("installation") is None)
+
+
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
-    """What a command run inside a test sets up for logs ends with the test."""
+    """Tests log as services do; what a command run inside a test sets up ends with the test."""
+    logs.configure()
     yield
-    structlog.reset_defaults()
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a figure that a test of the fault matrix has measured; all are printed at the end of the run."""
+    return lambda figure: record_property("measured", figure)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured, from all workers."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    figures = [str(text) for report in reports for name, text in report.user_properties if name == "measured"]
+    if figures:
+        terminalreporter.section("measured")
+        terminalreporter.write("".join(f"{figure}\n" for figure in sorted(figures)))
 
 
 @pytest.fixture(scope="session")

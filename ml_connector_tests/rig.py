@@ -523,8 +523,10 @@ def add_connection(rig: Rig, name: str, realm: str, company: int, **changes: Any
     folder.mkdir(parents=True, exist_ok=True)
     qbo_url, procore_url = rig.qbo_server.url, rig.procore_server.url
     content: dict[str, Any] = {
-        "qbo": {"realm_id": realm, "api_url": qbo_url, "token_url": f"{qbo_url}/oauth2/v1/tokens/bearer"},
-        "procore": {"company_id": company, "api_url": procore_url, "token_url": f"{procore_url}/oauth/token"},
+        "qbo": {"realm_id": realm, "api_url": qbo_url, "token_url": f"{qbo_url}/oauth2/v1/tokens/bearer",
+                "revoke_url": f"{qbo_url}/v2/oauth2/tokens/revoke"},
+        "procore": {"company_id": company, "api_url": procore_url, "token_url": f"{procore_url}/oauth/token",
+                    "revoke_url": f"{procore_url}/oauth/revoke"},
         "time_zone": "UTC",
         "start_date": "2026-01-01",
         "timing": {"settle": 0, "overlap": 60, "catalog_age": 900},

@@ -3,6 +3,8 @@
 import logging
 import sys
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -11,7 +13,7 @@ import typer
 from rich.console import Console
 from sqlalchemy import Engine
 
-from ml_connector.cli.callback import listening
+from ml_connector.cli.callback import Callback, Question, listening
 from ml_connector.cli.client_keys import client_of
 from ml_connector.cli.output import AsJson, counted, log_from, plain, show
 from ml_connector.cli.person import system_account
@@ -81,11 +83,19 @@ def qbo(
             )
             consent = Consent(connection, client.id)
             console.print(f"Open this address, sign in and choose the company:\n\n  {consent.address}\n")
-            answer = _answer(connection, consent, paste=code, browser=browser, console=console)
-            company = qbo_company(connection, client, consent.code(answer))
-            console.print(f"QuickBooks company: {plain(company.name)} (realm {connection.qbo.realm_id})")
-            _must_be_right(connection, company, yes=yes)
-            _store(engine, vault, connection, "qbo", company, discard_unreadable=discard_unreadable)
+            with _way_back(connection, consent, paste=code, browser=browser, console=console) as (
+                query,
+                page,
+            ):
+                company = qbo_company(connection, client, consent.code(query))
+                console.print(f"QuickBooks company: {plain(company.name)} (realm {connection.qbo.realm_id})")
+                if page is None or yes:
+                    _must_be_right(connection, yes=yes)
+                else:
+                    _must_be_right_in_browser(connection, company, page, console)
+                _store(engine, vault, connection, "qbo", company, discard_unreadable=discard_unreadable)
+                if page is not None:
+                    page.tell(f"{company.name} is connected to {connection.name}.")
     _tell(connection, "qbo", connection.qbo.realm_id, company, as_json=as_json)
 
 
@@ -116,7 +126,7 @@ def procore(
             console.print(
                 f"Procore company: {plain(company.name)} ({number}), {_seen(engine, connection, company)}"
             )
-            _must_be_right(connection, company, yes=yes)
+            _must_be_right(connection, yes=yes)
             _store(engine, vault, connection, "procore", company, discard_unreadable=discard_unreadable)
     _tell(connection, "procore", str(number), company, as_json=as_json)
 
@@ -134,20 +144,23 @@ def _stored(vault: Vault, name: str, system: System, *, lost: bool) -> Client | 
     return Client(kept.client_id, kept.client_secret)
 
 
-def _answer(
+@contextmanager
+def _way_back(
     connection: Connection, consent: Consent, *, paste: bool, browser: bool, console: Console
-) -> Query:
+) -> Iterator[tuple[Query, Callback | None]]:
+    """The answer of the consent, and the page that it came to; None where it was pasted."""
     settings = connection.qbo
     redirect = urlsplit(settings.redirect_url)
     own = (redirect.port or 80) if redirect.scheme == "http" and redirect.hostname in LOOPBACK else None
     port = settings.callback_port or own
     if paste or port is None:
-        return _pasted(consent, console)
+        yield _pasted(consent, console), None
+        return
     with listening(port, redirect.path, consent.take) as callback:
         if browser and sys.stdout.isatty():
             webbrowser.open(consent.address)
         console.print(f"Waiting for the answer at {settings.redirect_url}, ten minutes at most …")
-        return callback.wait(LIFE)
+        yield callback.wait(LIFE), callback
 
 
 def _pasted(consent: Consent, console: Console) -> Query:
@@ -174,7 +187,15 @@ def _seen(engine: Engine, connection: Connection, company: Company) -> str:
     return words
 
 
-def _must_be_right(connection: Connection, company: Company, *, yes: bool) -> None:
+def _must_be_right_in_browser(
+    connection: Connection, company: Company, page: Callback, console: Console
+) -> None:
+    console.print(f"Is this the company of {connection.name}? The page in the browser asks.")
+    if not page.confirmed(Question(connection.name, company.name, connection.qbo.realm_id)):
+        raise SetupError("not confirmed: nothing was stored (--yes confirms without asking)")
+
+
+def _must_be_right(connection: Connection, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():

@@ -15,9 +15,10 @@ from rich.console import Console
 from ml_connector.cli.output import AsJson, counted, show, table
 from ml_connector.cli.site import Site, new_site, open_site, prepare, undisturbed
 from ml_connector.errors import SetupError
+from ml_connector.reading import inbox
 from ml_connector.settings import Connection, home_from, load_connection, load_connections
-from ml_connector.store import cursor, overview, windows
-from ml_connector.store.grants import standings
+from ml_connector.store import breaker, cursor, overview, windows
+from ml_connector.store.grants import PRODUCTS, standings
 
 MAPPING_HEADER = (
     "account,item,class,location,vendor,customer,description,valid_from,valid_to,"
@@ -119,6 +120,12 @@ def up(
     receiver_port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port of the webhook receiver on this machine.")
     ] = 8765,
+    receiver: Annotated[
+        bool,
+        typer.Option(
+            "--receiver/--no-receiver", help="The webhook receiver too, or is it a service of its own?"
+        ),
+    ] = True,
 ) -> None:
     """Run this installation until Ctrl-C: webhook receiver, Dagster webserver and daemon."""
     from ml_connector.cli.services import (
@@ -136,12 +143,15 @@ def up(
     with open_site() as site, only_one(site):
         connections = load_connections(site.home)
         must_be_free(port, "--port")
-        must_be_free(receiver_port, "--receiver-port")
+        if receiver:
+            must_be_free(receiver_port, "--receiver-port")
         prepare(site)
         write_realms(site.home, connections)
         services = Services(site)
         try:
-            if (site.home.receiver / "verifier_token").exists():
+            if not receiver:
+                console.print("The webhook receiver is left to a service of its own.")
+            elif (site.home.receiver / "verifier_token").exists():
                 console.print(f"Webhooks: {start_receiver(services, receiver_port)}")
             else:
                 console.print(
@@ -179,6 +189,13 @@ def status(
     def human(console: Console) -> None:
         for connection, entry in zip(connections, found, strict=True):
             _print_standing(console, connection, entry)
+        strangers = len(inbox.waiting(site.home, inbox.UNKNOWN))
+        if strangers:
+            console.print(
+                f"{counted(strangers, 'webhook')} of QuickBooks companies that no connection names, kept in "
+                f"{site.home.inbox} as {inbox.UNKNOWN}__*.json: the realm id stands inside. Connect the company, or take "
+                "it out of the app's webhooks at Intuit; then remove the files."
+            )
 
     show(found, as_json=as_json, human=human)
 
@@ -190,6 +207,7 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
         dirty = windows.dirty(db, connection.name)
         holds = len(overview.holds_of(db, connection.name))
         grants = standings(db, connection.name)
+        outages = breaker.outages(db, connection.name)
     now = datetime.now(UTC)
     return {
         "connection": connection.name,
@@ -202,6 +220,19 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
             }
             for grant in grants
         ],
+        "outages": [
+            {
+                "system": outage.system,
+                "since": outage.since,
+                "asked_again_at": outage.asked_again_at,
+                "reason": outage.reason,
+            }
+            for outage in outages
+        ],
+        "webhooks": {
+            "waiting": len(inbox.waiting(site.home, connection.name)),
+            "of_unknown_companies": len(inbox.waiting(site.home, inbox.UNKNOWN)),
+        },
         "read_to": read_to,
         "holds": holds,
         "days_to_do": [window.day for window in dirty],
@@ -225,18 +256,28 @@ def _print_standing(console: Console, connection: Connection, standing: Mapping[
     for grant in standing["grants"]:
         if grant["to_do"]:
             console.print(f"{name}: {grant['to_do']}")
+    for outage in standing["outages"]:
+        console.print(
+            f"{name}: {PRODUCTS[outage['system']]} does not answer since {_clock(connection, outage['since'])} "
+            f"({outage['reason']}). Work waits; one call from {_clock(connection, outage['asked_again_at'])} on finds "
+            "out whether it is back. Nothing is to be done."
+        )
     if standing["read_to"] is None:
         console.print(
             f"{name}: nothing read yet. `ml-connector sync {name}` reads now, `ml-connector up` always."
         )
         return
-    read_to = f"{standing['read_to'].astimezone(connection.zone):%Y-%m-%d %H:%M:%S} ({connection.time_zone})"
+    read_to = f"{_clock(connection, standing['read_to'])} ({connection.time_zone})"
     left = f"{counted(len(days), 'day')} to do, the oldest {days[0]}" if days else "no day to do"
     console.print(f"{name}: read to {read_to}; {left}; {counted(standing['holds'], 'hold')}")
     if standing["records"]:
         columns = list(standing["records"][0])
         rows = [list(row.values()) for row in standing["records"]]
         console.print(table("", columns, rows, numbers=columns[2:]))
+
+
+def _clock(connection: Connection, instant: datetime) -> str:
+    return f"{instant.astimezone(connection.zone):%Y-%m-%d %H:%M:%S}"
 
 
 def sandbox(

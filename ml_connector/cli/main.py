@@ -11,11 +11,14 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from ml_connector.cli import (
+    audit,
     connect,
     connections,
     decide,
+    disconnect,
     keys,
     ping,
+    prove,
     record_commands,
     replay,
     sheet_commands,
@@ -34,6 +37,7 @@ app = typer.Typer(
 app.command()(connections.init)
 app.command()(connections.up)
 app.add_typer(connect.app, name="connect")
+app.command()(disconnect.disconnect)
 app.command()(ping.ping)
 app.command()(connections.status)
 app.command()(sync.sync)
@@ -41,7 +45,8 @@ app.command()(record_commands.holds)
 app.command()(decide.decide)
 app.command()(replay.replay)
 app.command()(record_commands.find)
-app.command()(record_commands.audit)
+app.add_typer(audit.app, name="audit")
+app.command()(prove.prove)
 app.add_typer(sheet_commands.mapping, name="mapping")
 app.add_typer(sheet_commands.projects, name="projects")
 app.add_typer(keys.app, name="keys")

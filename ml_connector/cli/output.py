@@ -9,11 +9,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from ml_connector import logs
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 PIPED_WIDTH = 200  # columns where no terminal says how many it has: rows stay whole for grep and files
@@ -40,10 +41,7 @@ def log_from(level: int) -> None:
 
     A command that tells itself how its calls went begins at ERROR: alarms alone.
     """
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
+    logs.configure(level, for_people=True)
 
 
 def people() -> Console:

@@ -15,6 +15,7 @@ from ml_connector.cli.site import Site, open_site
 from ml_connector.connecting.checks import Check, Result, failed, ok, warning
 from ml_connector.connecting.procore_checks import check_procore
 from ml_connector.connecting.qbo_checks import check_qbo
+from ml_connector.connecting.webhook_checks import check_public_address
 from ml_connector.errors import SetupError
 from ml_connector.mapping.publishing import procore_projects
 from ml_connector.orchestration.clients import procore_client, qbo_client
@@ -24,7 +25,7 @@ from ml_connector.store.grants import PRODUCTS, Standing, standings
 from ml_connector.store.vault import System
 from ml_connector.transport.session import Bounds
 
-PATIENCE = Bounds(patience=30.0)
+PATIENCE = Bounds(patience=30.0, insist=True)
 MARKS = {Result.OK: "ok  ", Result.WARNING: "look", Result.FAILED: "FIX "}
 
 
@@ -33,6 +34,13 @@ def ping(
     receiver_port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port of the webhook receiver on this machine.")
     ] = 8765,
+    webhook_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where Intuit sends webhooks, such as https://host/webhooks/qbo: is it reached?",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Check a connection step by step: tokens, companies, projects, tools, webhooks. Exit code 1: something is to fix."""
@@ -42,7 +50,7 @@ def ping(
     with open_site() as site:
         connection = load_connection(site.home, name)
         with site.engine() as engine:
-            for check in _checks(site, engine, connection, receiver_port):
+            for check in _checks(site, engine, connection, receiver_port, webhook_url):
                 found.append(check)
                 if not as_json:
                     _print(console, check)
@@ -53,12 +61,16 @@ def ping(
     raise typer.Exit(1 if broken else 0)
 
 
-def _checks(site: Site, engine: Engine, connection: Connection, receiver_port: int) -> Iterator[Check]:
+def _checks(
+    site: Site, engine: Engine, connection: Connection, receiver_port: int, webhook_url: str
+) -> Iterator[Check]:
     with engine.connect() as db:
         linked = procore_projects(db, connection.name)
     yield from _qbo(site, engine, connection)
     yield from _procore(site, engine, connection, linked)
     yield from _webhooks(site, connection, receiver_port)
+    if webhook_url:
+        yield check_public_address(webhook_url)
 
 
 def _qbo(site: Site, engine: Engine, connection: Connection) -> Iterator[Check]:

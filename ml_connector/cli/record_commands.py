@@ -1,4 +1,4 @@
-"""`holds`, `find` and `audit`: what waits and why, which records there are, and the whole story of one."""
+"""`holds` and `find`: what waits and why, and which records there are."""
 
 from decimal import Decimal
 from typing import Annotated, Any
@@ -7,11 +7,9 @@ import typer
 from rich.console import Console
 
 from ml_connector.cli import record_names
-from ml_connector.cli.output import AsJson, counted, plain, show, table
-from ml_connector.cli.record_names import RecordName
+from ml_connector.cli.output import AsJson, counted, show, table
 from ml_connector.cli.site import open_site
 from ml_connector.settings import load_connection
-from ml_connector.store import audit as trail
 from ml_connector.store import overview
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The connection.")]
@@ -98,52 +96,3 @@ def find(
             console.print(f"At most {record_names.SEVERAL} are listed: more words narrow it down.")
 
     show([dict(zip(columns, row, strict=True)) for row in rows], as_json=as_json, human=human)
-
-
-def audit(name: Name, record: RecordName, as_json: AsJson = False) -> None:
-    """Tell everything that happened to one record, oldest first."""
-    with open_site() as site:
-        zone = load_connection(site.home, name).zone
-        with site.engine() as engine, engine.connect() as db:
-            named = record_names.one(db, name, " ".join(record))
-            story = trail.story(db, name, named.entity, named.qbo_id)
-    document = {
-        "record": named.name,
-        "number": named.document,
-        "vendor": named.vendor,
-        "entries": [
-            {
-                "number": entry.number,
-                "at": entry.at,
-                "event": entry.event,
-                "actor": entry.actor,
-                "run": entry.run_id,
-                "detail": entry.detail,
-            }
-            for entry in story
-        ],
-    }
-
-    def human(console: Console) -> None:
-        rows = [
-            (
-                f"{entry.at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-                entry.event,
-                _words(entry),
-                entry.actor,
-                entry.run_id[:8],
-            )
-            for entry in story
-        ]
-        console.print(table(plain(str(named)), [f"when ({zone})", "event", "what", "by", "run"], rows))
-
-    show(document, as_json=as_json, human=human)
-
-
-def _words(entry: trail.StoredEntry) -> str:
-    """The facts of an entry as `name value`, those that say nothing left out."""
-    said = {key: value for key, value in entry.detail.items() if value not in ("", None, [], {}, 0)}
-    return ", ".join(
-        f"{key.replace('_', ' ')} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for key, value in said.items()
-    )

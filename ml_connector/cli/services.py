@@ -25,6 +25,7 @@ from ml_connector.settings import Connection, Home
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
+RECEIVER_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -210,11 +211,9 @@ def _accepts(port: int) -> bool:
 def start_receiver(services: Services, port: int) -> str:
     """Start the webhook receiver; returns the address for QuickBooks' webhooks.
 
-    Its environment has no word of database, vault or Dagster: it must not be able to read them.
+    Of our environment it gets what a program needs to start, and nothing else: no database, no vault, no secret.
     """
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("ML_CONNECTOR_", "DAGSTER_"))
-    }
+    environment = {key: value for key, value in os.environ.items() if key in RECEIVER_ENVIRONMENT}
     services.start(
         "receiver",
         [

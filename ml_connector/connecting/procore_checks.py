@@ -1,6 +1,6 @@
 """The checks of a Procore company: token, company, clock, linked projects with their tools, whose origin ids stand there.
 
-Reading rights only: that a record may be written is seen when the first one is.
+Reading rights only: Procore has no call that tells writing rights. A missing one holds the first record with PERMISSION.
 """
 
 from collections.abc import Collection, Iterator, Sequence

@@ -70,15 +70,22 @@ def not_linked(piece: Piece, customer: Ref) -> Hold:
     return _hold(piece, Reason.PROJECT_NOT_LINKED, text, f"customer {customer.id}")
 
 
-def closed(piece: Piece, project_id: str, project: CatalogProject | None) -> Hold:
-    """The project is not active in Procore, or not known there."""
-    if project is None:
-        text = f"goes to project {project_id}, which Procore does not list: correct its id"
-    else:
-        name = quoted(project.name, 40)
-        text = f"goes to project {name} ({project_id}), which is closed in Procore: reopen it"
-    advice = "choose another project in QBO, or exclude the line by a rule"
-    return _hold(piece, Reason.PROJECT_CLOSED, f"{text}, {advice}", f"project {project_id}")
+def closed(piece: Piece, project: CatalogProject) -> Hold:
+    """The project is not active in Procore."""
+    text = (
+        f"goes to project {quoted(project.name, 40)} ({project.id}), which is closed in Procore: reopen it,"
+        " choose another project in QBO, or exclude the line by a rule"
+    )
+    return _hold(piece, Reason.PROJECT_CLOSED, text, f"project {project.id}")
+
+
+def hidden(piece: Piece, project_id: str) -> Hold:
+    """Procore's list has closed projects too, but none that the service account is not permitted (procore-api 1)."""
+    text = (
+        f"goes to project {project_id}, which Procore does not list for ml-connector: give the service account that"
+        " project, or correct its id in projects.csv"
+    )
+    return _hold(piece, Reason.PERMISSION, text, f"project {project_id}")
 
 
 def unreadable(piece: Piece, project: CatalogProject) -> Hold:

@@ -21,6 +21,7 @@ FREED_BY_SHEETS = (
     Reason.NO_PROJECT,
     Reason.PROJECT_NOT_LINKED,
     Reason.PROJECT_CLOSED,
+    Reason.PERMISSION,
     Reason.CODE_MISSING,
     Reason.NOT_A_COST,
     Reason.RETAINAGE_POLICY,

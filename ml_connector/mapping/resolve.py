@@ -190,10 +190,11 @@ class _Deciding:
         if not project_id:
             return self._held(piece, self._no_project(piece))
         project = self.catalog.projects.get(project_id)
-        if project is None or not project.active:
-            return self._held(piece, line_holds.closed(piece, project_id, project))
-        if project.unreadable:
-            return self._held(piece, line_holds.unreadable(piece, project))
+        if project is None:
+            return self._held(piece, line_holds.hidden(piece, project_id))
+        if not project.active or project.unreadable:
+            why_not = line_holds.unreadable if project.active else line_holds.closed
+            return self._held(piece, why_not(piece, project))
         code = project.codes.get((outcome.cost_code.upper(), outcome.cost_type.upper()))
         if code is None or not code.active:
             return self._held(piece, line_holds.code_missing(piece, project, outcome))

@@ -33,18 +33,25 @@ def inbox_sensor(connections: Sequence[Connection], home: Home, jobs: Jobs) -> d
         description="Asks for the open window of every connection that has webhook files in the inbox.",
     )
     def webhook_inbox(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        from ml_connector.orchestration.ticks import lost_grants
         from ml_connector.reading.inbox import waiting
 
         asked = False
+        reasons: list[str] = []
         for connection in connections:
             files = waiting(home, connection.name)
             day = open_day(connection, datetime.now(UTC))
             if files and not run_waits(context.instance, connection.name, day):
                 content = hashlib.sha256("\n".join(files).encode()).hexdigest()[:32]
-                asked = True
-                yield sync_request(connection, day, run_key=f"inbox {connection.name} {day} {content}")
+                key = f"inbox {connection.name} {day} {content}"
+                request = sync_request(connection, day, run_key=key, lost=lost_grants(connection.name))
+                if isinstance(request, dg.RunRequest):
+                    asked = True
+                    yield request
+                else:
+                    reasons.append(f"{connection.name}: {request.skip_message}")
         if not asked:
-            yield dg.SkipReason("no new webhook files")
+            yield dg.SkipReason("; ".join(reasons) or "no new webhook files")
 
     return webhook_inbox
 
@@ -60,11 +67,16 @@ def dirty_windows_sensor(connections: Sequence[Connection], jobs: Jobs) -> dg.Se
         description="Asks for every day whose newest versions are not posted yet, or whose wait is over.",
     )
     def dirty_windows(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        from ml_connector.orchestration.ticks import busy_days, take_ready
+        from ml_connector.orchestration.ticks import busy_days, lost_grants, take_ready
 
         asked = False
+        reasons: list[str] = []
         runs = context.instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))
         for connection in connections:
+            lost = lost_grants(connection.name)
+            if "procore" in lost:
+                reasons.append(f"{connection.name}: {lost['procore']}")
+                continue
             in_flight = {
                 run.run_id: run.tags.get(names.DAYS_TAG, "")
                 for run in runs
@@ -76,7 +88,9 @@ def dirty_windows_sensor(connections: Sequence[Connection], jobs: Jobs) -> dg.Se
                 asked = True
                 yield post_request(connection, first.isoformat(), last.isoformat())
         if not asked:
-            yield dg.SkipReason("every window is clean, waits for its time, or is worked on")
+            yield dg.SkipReason(
+                "; ".join(reasons) or "every window is clean, waits for its time, or is worked on"
+            )
 
     return dirty_windows
 

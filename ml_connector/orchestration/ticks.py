@@ -11,7 +11,9 @@ from ml_connector.holds import REASONS, WAITS_FOR_COMMITMENT, WAITS_FOR_DIRECTOR
 from ml_connector.settings import DATABASE_VARIABLE
 from ml_connector.store import overview, windows
 from ml_connector.store.database import open_engine
+from ml_connector.store.grants import standings
 from ml_connector.store.tables import worker
+from ml_connector.store.vault import State, System
 
 DAYS_A_RUN = 31
 WAITS_FOR_PROCORE = (*WAITS_FOR_LISTS, *WAITS_FOR_DIRECTORY, *WAITS_FOR_COMMITMENT)
@@ -28,6 +30,17 @@ def _engine(url: str) -> Engine:
 def engine() -> Engine:
     """The engine of this process's ticks."""
     return _engine(os.environ[DATABASE_VARIABLE])
+
+
+def lost_grants(connection: str) -> dict[System, str]:
+    """What a person must do for each system that cannot be called: connect it, for the first time or again.
+
+    The run that found a grant dead has failed and said so. Until it is given again another run would only say the same.
+    """
+    with engine().connect() as db:
+        found = standings(db, connection)
+    now = datetime.now(UTC)
+    return {grant.system: grant.sentence(now) for grant in found if grant.state is not State.CONNECTED}
 
 
 def waits_for_procore(connection: str) -> bool:

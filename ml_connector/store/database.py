@@ -20,6 +20,7 @@ def open_engine(url: str) -> Engine:
         pool_size=2,
         max_overflow=8,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error that is shown must not hold the record that it was about
         connect_args={
             "options": "-c idle_in_transaction_session_timeout=180s -c timezone=UTC",
             "keepalives_idle": 30,

@@ -14,9 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, Select, func, select, text, update
+from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from ml_connector import logs
 from ml_connector.errors import SetupError
 from ml_connector.store import audit
 from ml_connector.store.key_sources import GivenKeys, KeySource
@@ -101,6 +102,10 @@ class Held:
         """The grant is dead: a person must connect again."""
         self._write(self.credentials, State.RECONNECT_NEEDED)
         _note(self._transaction, self._row.connection, "reconnect_needed", self._row.system, actor="system")
+
+    def forget(self, *, by: str) -> None:
+        """Remove the set for good."""
+        _forget(self._transaction, self._row.connection, self._row.system, by=by)
 
     def _write(self, credentials: Credentials, state: State) -> None:
         row = sealed_row(self._row.connection, self._row.system, credentials, state, self._ring)
@@ -192,6 +197,11 @@ class Vault:
             self._known = self._keys.read()
             yield Held(transaction, row, self._known)
 
+    def forget(self, connection: str, system: System, *, by: str) -> bool:
+        """Remove a set for good, readable or not; False when there was none."""
+        with self._engine.begin() as transaction:
+            return _forget(transaction, connection, system, by=by)
+
     def replace(self, connection: str, system: System, credentials: Credentials, *, found: bytes) -> None:
         """Store a set where the row's sealed text is still `found`; a changed row is newer and stays."""
         with self._engine.begin() as transaction:
@@ -256,6 +266,15 @@ def _note(
     audit.append(transaction, connection, [entry], run_id="", actor=actor)
 
 
+def _forget(transaction: Connection, connection: str, system: str, *, by: str) -> bool:
+    gone = transaction.execute(
+        delete(vault).where(vault.c.connection == connection, vault.c.system == system)
+    )
+    if gone.rowcount:
+        _note(transaction, connection, "disconnected", system, actor=by)
+    return bool(gone.rowcount)
+
+
 def _select(connection: str, system: System) -> Select[Any]:
     return select(vault).where(vault.c.connection == connection, vault.c.system == system)
 
@@ -306,6 +325,7 @@ def _bound_to(connection: str, system: str) -> bytes:
 
 
 def _packed(credentials: Credentials) -> bytes:
+    _keep_out_of_logs(credentials)
     values = {entry.name: getattr(credentials, entry.name) for entry in fields(Credentials)}
     return json.dumps(values, default=datetime.isoformat).encode()
 
@@ -315,4 +335,17 @@ def _unpacked(content: bytes) -> Credentials:
     for name in _INSTANTS:
         if values.get(name) is not None:
             values[name] = datetime.fromisoformat(values[name])
-    return Credentials(**values)
+    credentials = Credentials(**values)
+    _keep_out_of_logs(credentials)
+    return credentials
+
+
+def _keep_out_of_logs(credentials: Credentials) -> None:
+    logs.keep_out(
+        [
+            credentials.client_secret,
+            credentials.refresh_token,
+            credentials.previous_refresh_token,
+            credentials.access_token,
+        ]
+    )

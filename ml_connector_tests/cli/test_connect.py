@@ -8,10 +8,10 @@ import subprocess
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -132,11 +132,71 @@ def test_a_person_who_declines_at_intuit_changes_nothing(door: Door) -> None:
     assert "access_denied" in told.err
 
 
+@dataclass
+class Browser:
+    """What a browser does, without its looks: it keeps cookies, follows redirects and sends forms."""
+
+    opener: urllib.request.OpenerDirector = field(
+        default_factory=lambda: urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    )
+
+    def open(self, address: str, form: dict[str, str] | None = None) -> str:
+        body = None if form is None else urlencode(form).encode()
+        with self.opener.open(address, body, timeout=60) as shown:
+            return str(shown.read().decode())
+
+
+def token_of(page: str) -> str:
+    found = re.search(r'name="token" value="([\w-]{43})"', page)
+    assert found, page
+    return found[1]
+
+
+def test_T11_the_browser_that_consented_is_shown_the_company_and_asked(door: Door) -> None:
+    before, _ = door.stored()
+    ended, address = door.begin()
+    callback, person, stranger = door.firm.rig.connection.qbo.redirect_url, Browser(), Browser()
+    page = person.open(address)
+    assert "<strong>Acme Builders</strong>" in page
+    assert f"<dd>{REALM}</dd>" in page
+    assert door.stored()[0] == before, "nothing is stored before it is confirmed"
+    # Whoever else finds the page is shown nothing and can confirm nothing, even with the token of the form.
+    assert "Acme" not in stranger.open(f"{callback}/done")
+    for browser, form in (
+        (stranger, {"token": token_of(page), "answer": "yes"}),
+        (person, {"token": "x" * 43, "answer": "yes"}),
+        (person, {"answer": "yes"}),
+    ):
+        with pytest.raises(HTTPError, match="400") as refused:
+            browser.open(f"{callback}/confirm", form)
+        refused.value.close()
+    assert door.stored()[0] == before
+    last = person.open(f"{callback}/confirm", {"token": token_of(page), "answer": "yes"})
+    assert "Acme Builders is connected to acme." in last
+    assert ended().code == 0
+    assert door.stored()[0].refresh_token != before.refresh_token
+
+
 def test_a_company_that_is_not_confirmed_is_not_stored(door: Door) -> None:
     before = door.stored()
-    told = door.consent()  # standard input is empty: nobody says yes
+    ended, address = door.begin()
+    person = Browser()
+    page = person.open(address)
+    callback = door.firm.rig.connection.qbo.redirect_url
+    last = person.open(f"{callback}/confirm", {"token": token_of(page), "answer": "no"})
+    assert "Not connected: not confirmed: nothing was stored" in last
+    told = ended()
     assert (told.code, door.stored()) == (2, before)
     assert "not confirmed" in told.err
+
+
+def test_S111_the_browser_too_is_told_of_the_wrong_company(door: Door) -> None:
+    door.firm.rig.qbo.switch(authorize_realm=OTHER)
+    ended, address = door.begin()
+    page = Browser().open(address)
+    assert f"the company that was chosen is {OTHER}" in page
+    assert "<form" not in page
+    assert ended().code == 2
 
 
 def test_an_exchange_that_intuit_refuses_is_one_sentence_and_leaves_the_old_grant(door: Door) -> None:

@@ -8,7 +8,9 @@ import pytest
 from ml_connector.cli.demo_firm import NAME, Sandbox, bookkeeper_token, load_firm, make_connection
 from ml_connector.cli.demo_verdict import judge
 from ml_connector.cli.site import Site
+from ml_connector.orchestration.clients import procore_client, qbo_client
 from ml_connector.orchestration.ticks import days_in, ranges
+from ml_connector.proving.proof import prove
 from ml_connector.sandbox.assembly import open_qbo, open_server
 from ml_connector.sandbox.demo import bookkeeper
 from ml_connector.sandbox.demo.firm import DemoFirm, demo, this_day
@@ -74,3 +76,9 @@ def test_the_firm_comes_out_as_its_data_state_it(rig: Rig, firm: DemoFirm) -> No
     assert rig.procore.writes(mark) == [], "I4: a replay of everything is free"
     assert judge(rig.engine, sandbox, firm).wrong == []
     invariants(rig)
+    qbo = qbo_client(rig.home, rig.connection, rig.engine)
+    proof = prove(rig.engine, rig.connection, qbo, procore_client(rig.home, rig.connection, rig.engine))
+    assert proof.problems() == []
+    assert proof.balanced
+    assert proof.calls.qbo <= 3
+    assert proof.calls.procore <= 30, "five projects and their commitments"

@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 from ml_connector.cli.main import app
 
 NAMES = {
-    "init", "up", "status", "sync", "holds", "decide", "replay", "find", "audit", "demo", "sandbox",
-    "connect qbo", "connect procore", "ping", "keys rotate", "keys make",
+    "init", "up", "status", "sync", "holds", "decide", "replay", "find", "prove", "demo", "sandbox",
+    "connect qbo", "connect procore", "disconnect", "ping", "keys rotate", "keys make",
     "mapping check", "mapping preview", "mapping publish", "mapping apply", "mapping explain",
+    "audit show", "audit verify", "audit export",
     "projects check", "projects publish", "vendors check", "vendors publish",
 }  # fmt: skip
 

@@ -257,3 +257,21 @@ def test_the_receiver_is_asked_for_its_health_and_must_know_the_company(ready: F
         (ready.rig.home.receiver / "verifier_token").chmod(0o644)
         _, checks = ping(ready, "--receiver-port", str(port))
         assert "has mode 0644" in checks["Webhooks", "verifier token"]["found"]
+
+
+@pytest.mark.processes
+def test_the_public_address_of_the_webhooks_is_tried_without_a_signature(ready: Firm) -> None:
+    with receiver(ready.rig, realms=json.dumps({REALM: "acme"})) as port:
+        here = f"http://127.0.0.1:{port}"
+        for url, result, found in (
+            (f"{here}/webhooks/qbo", "ok", "reaches the receiver"),
+            (f"{here}/webhooks", "failed", "answers HTTP 404"),
+            (f"http://127.0.0.1:{free_port()}/webhooks/qbo", "failed", "webhooks: "),
+            ("http://books.example.com/webhooks/qbo", "failed", "https://"),
+        ):
+            code, checks = ping(ready, "--receiver-port", str(port), "--webhook-url", url)
+            row = checks["Webhooks", "public address"]
+            assert row["result"] == result, row
+            assert found in row["found"]
+            assert code == (0 if result == "ok" else 1)
+    assert list(ready.rig.home.inbox.iterdir()) == []

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ml_connector.orchestration.clients import vault_of
+from ml_connector.store.breaker import ATTEMPTS, PostgresBreaker
 from ml_connector.store.vault import Credentials
 from ml_connector_tests.cli.conftest import Firm
 from ml_connector_tests.rig import line, today
@@ -56,6 +57,33 @@ def test_S29_a_dry_run_tells_what_would_become_of_each_record_and_writes_nothing
 
 def test_status_before_the_first_reading_says_what_reads(firm: Firm) -> None:
     assert "nothing read yet" in firm.shell("status").out
+
+
+def test_F37_webhooks_of_companies_that_no_connection_names_are_counted(firm: Firm) -> None:
+    firm.rig.read()
+    for name in (
+        "unknown__20261122T080000Z__0123456789abcdef",
+        "unknown__20261122T080001Z__0123456789abcdee",
+    ):
+        (firm.rig.home.inbox / f"{name}.json").write_text('{"realm_id": "777"}')
+    (standing,) = firm.shell("status", "--json").document()
+    assert standing["webhooks"] == {"waiting": 0, "of_unknown_companies": 2}
+    shown = firm.shell("status").out
+    assert "2 webhooks of QuickBooks companies that no connection names" in shown
+
+
+def test_F12_a_vendor_that_does_not_answer_is_told_with_when_it_is_asked_again(firm: Firm) -> None:
+    firm.rig.read()
+    breaker = PostgresBreaker(firm.rig.engine, "acme", "procore")
+    for _ in range(ATTEMPTS):
+        breaker.silent("HTTP 503", first=True)
+    (standing,) = firm.shell("status", "acme", "--json").document()
+    (outage,) = standing["outages"]
+    assert (outage["system"], outage["reason"]) == ("procore", "HTTP 503")
+    assert outage["since"] < outage["asked_again_at"]
+    shown = " ".join(firm.shell("status", "acme").out.split())
+    assert "Procore does not answer since" in shown
+    assert "(HTTP 503). Work waits" in shown
 
 
 def test_sync_takes_a_range_of_days_of_change_in_one_run_a_week(firm: Firm) -> None:

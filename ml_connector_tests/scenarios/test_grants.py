@@ -266,6 +266,21 @@ def test_S110_a_project_that_is_no_longer_permitted_waits_alone_and_goes_on_when
     assert rig.cost_of(kept_out["Id"])["grand_total"] == "1250.00"
 
 
+def test_S110_a_project_that_is_gone_from_a_fresh_list_says_that_it_is_not_permitted(rig: Rig) -> None:
+    rig.procore.load(permitted_projects=[{"project_ids": [int(ELM)]}])
+    kept_out = rig.bookkeeper.bill("4471", [line("1250.00", item="101", customer="61")])
+    let_in = rig.bookkeeper.bill("4472", [line("300.00", item="101", customer="62")])
+    rig.sync()
+    (hold,) = rig.holds()
+    assert (hold.qbo_id, hold.reason, hold.fixer) == (kept_out["Id"], "PERMISSION", "administrator")
+    assert "give the service account that project, or correct its id" in hold.sentence
+    assert rig.cost_of(let_in["Id"], ELM)["grand_total"] == "300.00"
+    rig.procore.load(permitted_projects=[{"project_ids": [int(HARBOR), int(ELM)]}])
+    work.refresh_lists(rig.engine, rig.connection, procore_client(rig.home, rig.connection, rig.engine))
+    rig.settle()
+    assert rig.cost_of(kept_out["Id"])["grand_total"] == "1250.00"
+
+
 def test_F23_the_end_of_a_consent_can_be_seen_without_opening_the_credentials(rig: Rig) -> None:
     read_bounded(rig)
     kept, _ = stored(rig)
