@@ -1,24 +1,24 @@
 # Needs python3 (3.11 to 3.13), make and a package index; the targets set up everything else themselves.
 # ARGS is passed on: make demo ARGS="--once", make test ARGS="-k scenarios".
 .POSIX:
-.PHONY: help demo test check bench format lock clean runtime dev peers
+.PHONY: help demo test check bench format lock audit clean runtime dev peers programs
 
 ARGS =
 BIN = .venv/bin
 PEERS = .venv-peers
+AUDIT = .venv-audit
 COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 help:
-	@echo "make demo | test | check | bench | format | lock | clean"
+	@echo "make demo | test | check | bench | format | lock | audit | clean"
 
 demo: runtime
 	@$(BIN)/ml-connector demo $(ARGS)
 
-# Whole installations come last and one at a time: each brings Dagster's three processes.
-test: dev peers
-	$(BIN)/python -m pytest -n 2 -m "not installation" $(ARGS)
-	$(BIN)/python -m pytest -m installation $(ARGS)
+# A worker more than cores: one of them starts whole installations, which wait more than they work.
+test: dev peers programs
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 check: dev
 	$(BIN)/ruff format --check .
@@ -43,9 +43,15 @@ lock: dev
 	$(COMPILE) pyproject.toml --extra embedded --group dev --constraint requirements.lock \
 		--output-file requirements-dev.lock
 	$(COMPILE) --group peers --output-file requirements-peers.lock
+	$(COMPILE) --group audit --output-file requirements-audit.lock
+
+# Says `passed`, `vulnerable` (and fails), or `skipped` where the advisories cannot be reached.
+audit:
+	@tools/venv.sh $(AUDIT) requirements-audit.lock
+	@$(AUDIT)/bin/python tools/audit.py $(AUDIT)/bin/pip-audit requirements.lock requirements-dev.lock requirements-peers.lock
 
 clean:
-	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers .venv-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find ml_connector ml_connector_tests -name __pycache__ -type d -exec rm -rf {} +
 
 runtime:
@@ -56,3 +62,6 @@ dev:
 
 peers:
 	@tools/venv.sh $(PEERS) requirements-peers.lock
+
+programs:
+	@tools/programs.sh
