@@ -9,9 +9,10 @@ from ml_connector.orchestration.catalog_asset import catalog_asset
 from ml_connector.orchestration.map_assets import map_assets
 from ml_connector.orchestration.partitions import windows_of
 from ml_connector.orchestration.post_assets import post_assets
+from ml_connector.orchestration.proof_asset import proof_asset
 from ml_connector.orchestration.read_assets import read_assets
 from ml_connector.orchestration.resources import ProcoreResource, QboResource, StoreResource
-from ml_connector.orchestration.schedules import catalog_schedule, poll_schedule
+from ml_connector.orchestration.schedules import catalog_schedule, poll_schedule, proof_schedule
 from ml_connector.orchestration.sensors import dirty_windows_sensor, inbox_sensor
 from ml_connector.settings import Connection, Home
 
@@ -22,12 +23,13 @@ def build_definitions(
     """The Definitions of all `connections`; `resources` replace those that reach the real store and vendors."""
     assets: list[dg.AssetsDefinition] = []
     schedules: list[dg.ScheduleDefinition] = []
-    sync_jobs, post_jobs, catalog_jobs = [], [], []
+    sync_jobs, post_jobs, catalog_jobs, proof_jobs = [], [], [], []
     for connection in connections:
         windows = windows_of(connection)
         read, mapped = read_assets(connection, windows), map_assets(connection, windows)
         posted, catalog = post_assets(connection, windows), catalog_asset(connection)
-        assets += [read, mapped, posted, catalog]
+        proof = proof_asset(connection)
+        assets += [read, mapped, posted, catalog, proof]
         sync = dg.define_asset_job(
             names.sync_job(connection.name),
             selection=dg.AssetSelection.assets(read, mapped, posted),
@@ -46,7 +48,13 @@ def build_definitions(
         sync_jobs.append(sync)
         post_jobs.append(post)
         catalog_jobs.append(refresh)
-        schedules += [poll_schedule(connection), catalog_schedule(connection)]
+        proving = dg.define_asset_job(
+            names.proof_job(connection.name),
+            selection=dg.AssetSelection.assets(proof),
+            description="Compare QuickBooks with Procore, both read afresh, to the cent.",
+        )
+        proof_jobs.append(proving)
+        schedules += [poll_schedule(connection), catalog_schedule(connection), proof_schedule(connection)]
     sensors = (
         [inbox_sensor(connections, home, sync_jobs), dirty_windows_sensor(connections, post_jobs)]
         if connections
@@ -54,7 +62,7 @@ def build_definitions(
     )
     return dg.Definitions(
         assets=assets,
-        jobs=[*sync_jobs, *post_jobs, *catalog_jobs],
+        jobs=[*sync_jobs, *post_jobs, *catalog_jobs, *proof_jobs],
         schedules=schedules,
         sensors=sensors,
         resources=resources

@@ -27,13 +27,16 @@ DESCRIPTIONS = {
     "procore/requisitions": "Subcontractor invoices in Procore made from bills, each settled when its net is the bill's.",
     "procore/contract_payments": "Payments on commitments, and payment dates of direct costs, made from bill payments.",
     "procore/catalog": "The stored copy of Procore's projects and budget codes, with its age.",
+    "proof/reconciliation": "QuickBooks and Procore, both read afresh, compared to the cent; every difference is named.",
+    "both_sides_balance": "Fails when money on one side is explained by nothing on the other: the first differences follow.",
 }
 KINDS = {
     "qbo": {"quickbooks", "postgres"},
     "mapped": {"python", "postgres"},
     "procore": {"procore", "postgres"},
+    "proof": {"quickbooks", "procore"},
 }
-GROUPS = {"qbo": "1_read", "mapped": "2_map", "procore": "3_post"}
+GROUPS = {"qbo": "1_read", "mapped": "2_map", "procore": "3_post", "proof": "4_prove"}
 
 
 def spec(

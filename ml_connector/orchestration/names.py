@@ -39,6 +39,11 @@ def catalog_job(connection: str) -> str:
     return f"{connection}__catalog"
 
 
+def proof_job(connection: str) -> str:
+    """The job that compares both sides."""
+    return f"{connection}__proof"
+
+
 def days_tag(days: Sequence[str]) -> str:
     """How a run tells its days."""
     return days[0] if len(days) == 1 else f"{days[0]}...{days[-1]}"

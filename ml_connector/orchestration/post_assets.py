@@ -58,6 +58,8 @@ def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
             if dg.AssetKey(names.key(connection.name, "procore", name)) in context.selected_asset_keys
         ]
         done = work.post(engine, current, run, client, wanted)
+        head = work.note_audit_head(engine, store.folders(), current, run)
+        context.log.info("The audit trail ends with %s", head)
         troubles: list[str] = []
         with engine.connect() as db:
             for name, posted in done.items():

@@ -17,7 +17,7 @@ from ml_connector.qbo.models import REFERENCE, Entity
 from ml_connector.reading.outside import outside_the_sync
 from ml_connector.reading.windows import Reading
 from ml_connector.settings import Connection
-from ml_connector.store import landing, overview, payments
+from ml_connector.store import audit, landing, overview, payments
 from ml_connector.store.overview import HeldRecord
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def of_posting(
         "this_run": dg.MetadataValue.json(now),
         "posted_this_run": dg.MetadataValue.text(f"{posted.posted:.2f}"),
         "procore_calls": dg.MetadataValue.int(client.calls.total()),
+        "audit_head": dg.MetadataValue.text(str(audit.head(db, connection.name))),
         "procore": dg.MetadataValue.url(f"{connection.procore.app_url}/{connection.procore.company_id}"),
     }
 

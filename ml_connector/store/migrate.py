@@ -24,7 +24,9 @@ def upgrade(url: str) -> None:
     try:
         with engine.connect() as db:
             db.execute(text("select pg_advisory_lock(:lock)"), {"lock": ONE_AT_A_TIME})
-            db.execute(text(f"create schema if not exists {SCHEMA}"))
+            # Asked first: a role without the right to make schemas may not even say "if not exists".
+            if db.scalar(text("select to_regnamespace(:schema)"), {"schema": SCHEMA}) is None:
+                db.execute(text(f"create schema {SCHEMA}"))
             db.commit()
             config.attributes["connection"] = db
             command.upgrade(config, "head")

@@ -45,8 +45,13 @@ LINEAGE = {
     "procore/requisitions": {"mapped/bill_lines", "procore/vendors"},
     "procore/contract_payments": {"mapped/payments", "procore/direct_costs", "procore/requisitions"},
     "procore/catalog": set(),
+    "proof/reconciliation": {
+        "procore/vendors", "procore/direct_costs", "procore/requisitions", "procore/contract_payments"
+    },
 }  # fmt: skip
 CATALOG = {"procore/catalog"}
+PROOF = {"proof/reconciliation"}
+WITHOUT_DAYS = CATALOG | PROOF
 READ = {name for name in LINEAGE if name.startswith("qbo/")}
 CHECKS = {
     "mapped/bill_lines": "nothing_waits_for_people",
@@ -54,6 +59,7 @@ CHECKS = {
     "procore/direct_costs": "procore_took_everything",
     "procore/requisitions": "procore_took_everything",
     "procore/contract_payments": "procore_took_everything",
+    "proof/reconciliation": "both_sides_balance",
 }
 
 
@@ -135,14 +141,20 @@ def test_no_tick_of_sensor_or_schedule_makes_a_vendor_call(idle: Stage) -> None:
         looking = dg.build_sensor_context(instance=idle.instance, definitions=found, sensor_name=sensor)
         tick = found.resolve_sensor_def(sensor).evaluate_tick(looking)
         asked[sensor] = len(tick.run_requests or [])
-    for schedule in ("acme__poll", "acme__catalog_refresh"):
+    for schedule in ("acme__poll", "acme__catalog_refresh", "acme__nightly_proof"):
         due = dg.build_schedule_context(
             instance=idle.instance,
             scheduled_execution_time=datetime.now(UTC),
             repository_def=found.get_repository_def(),
         )
         asked[schedule] = len(found.resolve_schedule_def(schedule).evaluate_tick(due).run_requests or [])
-    assert asked == {"webhook_inbox": 1, "dirty_windows": 1, "acme__poll": 1, "acme__catalog_refresh": 0}
+    assert asked == {
+        "webhook_inbox": 1,
+        "dirty_windows": 1,
+        "acme__poll": 1,
+        "acme__catalog_refresh": 0,
+        "acme__nightly_proof": 1,
+    }
     for vendor, mark in marks:
         assert [entry for entry in vendor.journal(mark) if "/_control" not in entry["path"]] == []
 
@@ -174,14 +186,14 @@ def test_checks_stand_on_what_people_look_at(definitions: dg.Definitions) -> Non
     assert set(definitions.resolve_asset_graph().asset_check_keys) == expected
 
 
-def test_windows_are_days_of_the_connections_zone_and_only_the_catalog_has_none(
+def test_windows_are_days_of_the_connections_zone_and_only_catalog_and_proof_have_none(
     definitions: dg.Definitions,
 ) -> None:
     graph = definitions.resolve_asset_graph()
     for connection, zone in ZONES.items():
         for name in LINEAGE:
             found = graph.get(dg.AssetKey([connection, *name.split("/")])).partitions_def
-            if name in CATALOG:
+            if name in WITHOUT_DAYS:
                 assert found is None
                 continue
             assert isinstance(found, dg.DailyPartitionsDefinition)
@@ -203,9 +215,10 @@ def test_jobs_select_the_steps_that_they_name(definitions: dg.Definitions) -> No
     expected: dict[str, set[dg.AssetKey]] = {}
     for connection in ZONES:
         expected |= {
-            f"{connection}__sync": below(connection, set(LINEAGE) - CATALOG),
-            f"{connection}__post": below(connection, set(LINEAGE) - CATALOG - READ),
+            f"{connection}__sync": below(connection, set(LINEAGE) - WITHOUT_DAYS),
+            f"{connection}__post": below(connection, set(LINEAGE) - WITHOUT_DAYS - READ),
             f"{connection}__catalog": below(connection, CATALOG),
+            f"{connection}__proof": below(connection, PROOF),
         }
     jobs = [
         job
@@ -221,6 +234,7 @@ def test_schedules_tick_in_the_zone_of_their_connection(definitions: dg.Definiti
         expected |= {
             f"{connection}__poll": (f"{connection}__sync", POLLS[connection], zone),
             f"{connection}__catalog_refresh": (f"{connection}__catalog", "7,37 * * * *", zone),
+            f"{connection}__nightly_proof": (f"{connection}__proof", "23 2 * * *", zone),
         }
     schedules = definitions.get_repository_def().schedule_defs
     found = {

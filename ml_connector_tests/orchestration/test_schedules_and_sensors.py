@@ -1,19 +1,22 @@
 """What the clock, the inbox and Postgres ask for: ticks, one at a time, with no daemon and no vendor call."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from ml_connector.orchestration import names, ticks
+from ml_connector.orchestration.clients import vault_of
 from ml_connector.orchestration.schedules import open_day
 from ml_connector.orchestration.work import Run, sign_in
 from ml_connector.settings import DATABASE_VARIABLE, Connection, load_connection, load_connections
 from ml_connector.store import windows
 from ml_connector.store.tables import dirty_window
+from ml_connector.store.tables import vault as vault_table
 from ml_connector_tests.orchestration.stage import TODAY, Stage, day
 from ml_connector_tests.rig import Rig, add_connection, line, open_rig
 from ml_connector_tests.scenarios.test_subcontracts import BRIGHT, SC_007, period, sub, subcontract
@@ -289,3 +292,78 @@ def test_a_range_request_runs_all_its_days_in_one_run(stage: Stage) -> None:
     assert colours == {"MATERIALIZED"}
     assert stage.rig.dirty() == []
     ticks.engine().dispose()
+
+
+# -- a grant that is gone -----------------------------------------------------------------------------------------
+
+
+def said(stage: Stage, sensor: str) -> str:
+    """Why a tick of a sensor asks for nothing."""
+    context = dg.build_sensor_context(
+        instance=stage.instance, definitions=stage.definitions, sensor_name=sensor
+    )
+    return stage.definitions.resolve_sensor_def(sensor).evaluate_tick(context).skip_message or ""
+
+
+@pytest.fixture
+def ticking(stage: Stage, tmp_path: Path) -> Iterator[Stage]:
+    """The stage with an instance that has a folder: schedules need one."""
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        yield Stage(stage.rig, instance)
+    ticks.engine().dispose()
+
+
+def test_S110_F23_without_quickbooks_one_run_is_red_and_then_polls_and_webhooks_wait(ticking: Stage) -> None:
+    rig, now = ticking.rig, datetime.now(UTC).replace(second=0, microsecond=0)
+    rig.bookkeeper.bill("4471", [line("1250.00")])
+    vault = vault_of(rig.home, rig.engine)
+    good, _ = vault.get("acme", "qbo")
+    vault.put("acme", "qbo", replace(good, refresh_token="RT1-withdrawn"))
+    assert len(polled(ticking, "acme", now)) == 1
+    assert not ticking.run(automatic=True).success
+    mark = rig.qbo.mark()
+    hint(rig, "acme", 1)
+    for minutes in (15, 30, 45):
+        assert polled(ticking, "acme", now + timedelta(minutes=minutes)) == []
+    assert "connect qbo acme" in said(ticking, "webhook_inbox")
+    assert rig.qbo.journal(mark) == []
+    vault.put("acme", "qbo", good)
+    (request,) = asked(ticking, "webhook_inbox")
+    assert request.job_name == "acme__sync"
+    assert len(polled(ticking, "acme", now + timedelta(minutes=60))) == 1
+    assert ticking.run(automatic=True).success
+    assert len(rig.direct_costs()) == 1
+
+
+def test_S110_without_procore_quickbooks_is_read_on_and_what_is_to_post_waits(ticking: Stage) -> None:
+    rig, now = ticking.rig, datetime.now(UTC).replace(second=0, microsecond=0)
+    vault = vault_of(rig.home, rig.engine)
+    good, _ = vault.get("acme", "procore")
+    vault.put("acme", "procore", replace(good, client_secret="withdrawn"))
+    rig.bookkeeper.bill("4471", [line("1250.00")])
+    assert not ticking.run(automatic=True).success
+    rig.bookkeeper.bill("4472", [line("300.00")])
+    mark = rig.procore.mark()
+    (request,) = polled(ticking, "acme", now)
+    assert request.asset_selection is not None
+    read_alone = [key.to_user_string().removeprefix("acme/") for key in request.asset_selection]
+    assert {name.partition("/")[0] for name in read_alone} == {"qbo"}
+    assert ticking.run(automatic=True, selection=read_alone).success
+    ticking.time_passes()
+    assert asked(ticking, "dirty_windows") == []
+    assert "connect procore acme" in said(ticking, "dirty_windows")
+    assert rig.procore.journal(mark) == []
+    vault.put("acme", "procore", good)
+    assert asked(ticking, "dirty_windows") != []
+    ticking.time_passes()
+    assert ticking.work_off() == [True]
+    assert sorted(cost["grand_total"] for cost in rig.direct_costs()) == ["1250.00", "300.00"]
+
+
+def test_a_connection_that_was_never_connected_asks_for_nothing_and_the_others_go_on(pair: Stage) -> None:
+    with pair.rig.engine.begin() as db:
+        db.execute(delete(vault_table).where(vault_table.c.connection == "beta"))
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    assert polled(pair, "beta", now) == []
+    assert len(polled(pair, "acme", now)) == 1

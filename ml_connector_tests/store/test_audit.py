@@ -3,9 +3,10 @@
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, Row, delete, insert, select, text, update
@@ -43,7 +44,8 @@ def rows(engine: Engine, connection: str = "acme") -> list[Row[*tuple[Any, ...]]
 
 def recomputed(row: Row[*tuple[Any, ...]]) -> bytes:
     told = Entry(row.event, row.entity, row.qbo_id, json.loads(row.detail))
-    return audit.link(bytes(row.previous_hash), row.number, row.at, told, run_id=row.run_id, actor=row.actor)
+    words = {"run_id": row.run_id, "actor": row.actor}
+    return audit.link(bytes(row.previous_hash), row.connection, row.number, row.at, told, **words)
 
 
 def test_entries_are_numbered_without_gaps_and_each_carries_the_hash_before_it(engine: Engine) -> None:
@@ -78,8 +80,23 @@ def test_S115_the_hash_covers_every_word_of_an_entry(engine: Engine, field: str)
     words = {name: getattr(row, name) for name in ("event", "entity", "qbo_id", "run_id", "actor")}
     words[field] += "x"
     told = Entry(words["event"], words["entity"], words["qbo_id"], json.loads(row.detail))
-    changed = audit.link(FIRST_HASH, row.number, row.at, told, run_id=words["run_id"], actor=words["actor"])
+    words_of_it = {"run_id": words["run_id"], "actor": words["actor"]}
+    changed = audit.link(FIRST_HASH, "acme", row.number, row.at, told, **words_of_it)
     assert changed != bytes(row.hash)
+
+
+def test_S115_the_hash_covers_number_time_and_connection(engine: Engine) -> None:
+    append(engine, entry())
+    (row,) = rows(engine)
+    told = Entry(row.event, row.entity, row.qbo_id, {})
+    words = {"run_id": row.run_id, "actor": row.actor}
+    assert audit.link(FIRST_HASH, "acme", 1, row.at, told, **words) == bytes(row.hash)
+    assert audit.link(FIRST_HASH, "other", 1, row.at, told, **words) != bytes(row.hash)
+    assert audit.link(FIRST_HASH, "acme", 2, row.at, told, **words) != bytes(row.hash)
+    later = row.at + timedelta(microseconds=1)
+    assert audit.link(FIRST_HASH, "acme", 1, later, told, **words) != bytes(row.hash)
+    elsewhere = row.at.astimezone(ZoneInfo("America/Denver"))
+    assert audit.link(FIRST_HASH, "acme", 1, elsewhere, told, **words) == bytes(row.hash)
 
 
 def test_S115_no_entry_is_changed_or_removed(engine: Engine) -> None:
@@ -92,6 +109,19 @@ def test_S115_no_entry_is_changed_or_removed(engine: Engine) -> None:
         with pytest.raises(DatabaseError, match="never changed or removed"), engine.begin() as db:
             db.execute(statement)
     assert len(rows(engine)) == 1
+
+
+def test_S115_the_head_never_goes_back_or_away(engine: Engine) -> None:
+    append(engine, entry(), entry())
+    for statement in (
+        update(audit_head).values(number=1),
+        delete(audit_head),
+        text("truncate ml_connector.audit_head"),
+    ):
+        with pytest.raises(DatabaseError, match="never"), engine.begin() as db:
+            db.execute(statement)
+    with engine.connect() as db:
+        assert audit.head(db, "acme").number == 2
 
 
 def test_S115_no_number_is_given_twice(engine: Engine) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import text
 
 from ml_connector.orchestration import names
 from ml_connector.reading import inbox
@@ -96,6 +97,35 @@ def test_a_failed_day_is_red_and_a_person_turns_it_green_in_the_ui(live: Install
     assert live.colour(NEW_YORK, "procore/direct_costs", today) == "MATERIALIZED"
     (cost,) = live.costs(NEW_YORK, "F-1")
     assert cost["grand_total"] == "20.00"
+
+
+def test_T6_what_a_failed_run_says_of_a_bill_stands_on_its_page_and_in_no_process_log(
+    live: Installation,
+) -> None:
+    rig, today, mark = live.rigs[NEW_YORK], live.today(NEW_YORK), "zebrafink"
+    rig.procore.fault({"route": f"PATCH {DIRECT_COSTS}", "contains": mark, "fault": "item_fault"})
+    rig.bookkeeper.bill(f"{mark}-1", [line("70.00", description=f"{mark} concrete")], PrivateNote=mark)
+    run = live.materialize(NEW_YORK, today)
+    assert live.ended(run).status == "FAILURE"
+    live.quiet()
+    with rig.engine.connect() as db:
+        events = db.scalars(text("select event from event_logs where run_id = :run"), {"run": run}).all()
+    assert any(mark in event for event in events), "the operator reads it on the run's page"
+    secrets = ("sandbox-secret", "other-secret", "RT1-", live.verifier_token)
+    read = 0
+    for folder in (live.services.logs, live.site.home.dagster):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                read += 1
+                content = path.read_text(encoding="utf-8", errors="replace")
+                assert mark not in content, path
+                assert [secret for secret in secrets if secret in content] == [], path
+    assert read > 5
+    assert "STEP_FAILURE" in "".join(
+        path.read_text(errors="replace") for path in live.services.logs.iterdir()
+    )
+    rig.procore.no_faults()
+    assert live.ended(live.materialize(NEW_YORK, today, groups=("mapped", "procore"))).status == "SUCCESS"
 
 
 def test_a_backfill_posts_each_day_once_and_again_nothing(live: Installation) -> None:
