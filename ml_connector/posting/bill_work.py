@@ -162,13 +162,15 @@ class Work:
 
         `made` are origin ids of records that are in Procore by now. Returns whether the number is taken by another
         record of this bill, so that a suffix is worth a try; taken by a stranger it is a duplicate, and refused,
-        unless a person has said that it is none: then the suffix is the bill's id in QBO, `-145`.
+        unless a person has said that it is none: then the suffix is the bill's id in QBO, `-145`. So it is for a credit
+        with the number of a bill, which in Procore are records of one kind.
         """
         others = [entry for entry in self.wanted if entry.origin_id != cost.origin_id]
         taken = any(entry.number == cost.number and self._may_exist(entry, made) for entry in others)
-        if "invoice_number" not in refusal.fields or cost.suffix or not (taken or self.repeats_number):
+        is_other = self.repeats_number or (self.entity is Entity.VENDOR_CREDIT and not taken)
+        if "invoice_number" not in refusal.fields or cost.suffix or not (taken or is_other):
             return False
-        own = f"-{self.qbo_id}" if self.repeats_number else ""
+        own = f"-{self.qbo_id}" if is_other else ""
         suffixes = {entry.suffix for entry in others} | {""}
         ends = chain([own], (f"{own}-{n}" for n in count(2)))
         suffix = next(end for end in ends if end not in suffixes)

@@ -149,6 +149,7 @@ class Planner:
             vendor_id=vendor_id,
             status=self.connection.policies.direct_cost_status,
             suffixes={target.origin_id: target.suffix for target in bill.targets},
+            nets=self.connection.policies.negative_line == "net",
         )
 
     def keep_closed(self, bill: PlannedBill, work: Work) -> None:

@@ -108,9 +108,11 @@ def direct_costs(
     vendor_id: int,
     status: str,
     suffixes: Mapping[str, str],
+    nets: bool,
 ) -> list[DirectCost]:
     """One direct cost a project for the lines mapped to it, in the order of the bill.
 
+    `nets`: lines below zero are taken off those with their budget code, which become one line.
     `suffixes` of invoice numbers, by origin id, are those that earlier postings came to; they are kept for good.
     """
     by_project: dict[str, list[MappedLine]] = {}
@@ -120,7 +122,8 @@ def direct_costs(
     notes = [bill.memo, *(line.description for line in lines if line.outcome == "text")]
     description = cut("\n".join(note for note in notes if note))
     made = []
-    for project_id, mine in by_project.items():
+    for project_id, lines_there in by_project.items():
+        mine = _netted(lines_there) if nets else lines_there
         origin = origin_of(realm, bill.entity, bill.id, project_id)
         header = {
             "origin_id": origin,
@@ -138,6 +141,23 @@ def direct_costs(
             DirectCost(origin, project_id, bill.id, header, rows, amount, suffix=suffixes.get(origin, ""))
         )
     return made
+
+
+def _netted(lines: Sequence[MappedLine]) -> list[MappedLine]:
+    """`lines` with one for every budget code that has some below zero, and others, in the place of its first."""
+    by_code: dict[int | None, list[MappedLine]] = {}
+    for line in lines:
+        by_code.setdefault(line.wbs_code_id, []).append(line)
+    netted: list[MappedLine] = []
+    for line in lines:
+        same = by_code[line.wbs_code_id]
+        if len(same) == 1 or all(one.amount >= 0 for one in same):
+            netted.append(line)
+        elif line is same[0]:
+            words = "; ".join(dict.fromkeys(one.description for one in same if one.description))
+            amount = total(one.amount for one in same)
+            netted.append(replace(line, amount=amount, description=words, quantity=None, unit_price=None))
+    return netted
 
 
 def _line(origin: str, ordinal: int, line: MappedLine) -> dict[str, Any]:

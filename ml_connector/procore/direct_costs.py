@@ -85,6 +85,19 @@ def fetch_changed(client: ProcoreClient, project_id: str, *, since: datetime | N
     return [parse_cost(row) for row in client.rows(_path(project_id), params)]
 
 
+def fetch_all_with_lines(client: ProcoreClient, project_id: str) -> list[CostThere]:
+    """All direct costs of a project with their lines: two lists, one when there are none. Raises as `fetch_costs`."""
+    found = fetch_changed(client, project_id, since=None)
+    if not found:
+        return []
+    lines: dict[int, list[LineThere]] = {}
+    for row in client.rows(f"/rest/v1.0/projects/{project_id}/direct_costs/line_items"):
+        holder = row.get("holder")
+        if isinstance(holder, Mapping) and str(holder.get("id", "")).isdigit():
+            lines.setdefault(int(holder["id"]), []).append(_line(row))
+    return [_with_lines(cost, lines.get(cost.id, [])) for cost in found]
+
+
 def fetch_line_ids(client: ProcoreClient, project_id: str, cost_id: int) -> dict[int, str]:
     """The origin id of every line of one direct cost ("" without one), by the line's id."""
     rows = client.rows(f"/rest/v1.0/projects/{project_id}/direct_costs/{cost_id}/line_items")

@@ -16,6 +16,8 @@ class DirectoryVendor:
     origin_id: str
     active: bool
     city: str
+    street: str = ""
+    postal_code: str = ""
 
 
 def fetch_vendors(client: ProcoreClient) -> list[DirectoryVendor]:
@@ -46,6 +48,8 @@ def _vendor(row: Raw, *, active: bool) -> DirectoryVendor:
         origin_id=str(row.get("origin_id") or ""),
         active=active,
         city=str(row.get("city") or ""),
+        street=str(row.get("address") or ""),
+        postal_code=str(row.get("zip") or ""),
     )
 
 

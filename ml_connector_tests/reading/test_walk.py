@@ -9,7 +9,7 @@ from ml_connector.errors import PermanentError
 from ml_connector.orchestration.clients import qbo_client
 from ml_connector.qbo.client import QboClient
 from ml_connector.qbo.models import Entity
-from ml_connector.reading.walk import counts, existing, stamp, walk
+from ml_connector.reading.walk import counts, existing, stamp, walk, walk_dated
 from ml_connector_tests.reading.desk import Interrupted, raw_bill
 from ml_connector_tests.rig import Rig, line
 
@@ -73,6 +73,20 @@ def test_many_entities_are_asked_in_one_call_and_one_alone_by_a_plain_query(
     list(walk(client, [Entity.BILL], since=SINCE))
     calls = [call.rpartition("/")[2] for call in rig.qbo.calls()]
     assert calls == ["batch", "query"]
+
+
+@pytest.mark.parametrize("a_day", [3, 1500], ids=["few a date", "more than a page a date"])
+def test_S114_by_date_every_transaction_comes_whatever_its_last_change_says(
+    rig: Rig, client: QboClient, a_day: int
+) -> None:
+    dates = [(date(2026, 3, 1) + timedelta(days=number // a_day)).isoformat() for number in range(2500)]
+    rig.qbo.load(Bill=[raw_bill(number, TxnDate=day) for number, day in enumerate(dates, start=1)])
+    hidden = raw_bill(9001, at="1999-01-01T00:00:00Z", TxnDate="2026-03-02")
+    rig.qbo.load(Bill=[hidden, raw_bill(9002, TxnDate="2026-02-28")])
+    pages = walk_dated(client, [Entity.BILL], dated_from=date(2026, 3, 1))
+    found = {str(row["Id"]) for page in pages for row in page.rows}
+    assert found == {*(str(number) for number in range(1, 2501)), "9001"}
+    assert len(rig.qbo.calls()) <= 4
 
 
 def test_counts_are_of_transactions_from_a_date_on(rig: Rig, client: QboClient) -> None:

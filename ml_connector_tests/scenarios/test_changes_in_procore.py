@@ -352,6 +352,56 @@ def test_S78_a_bill_deleted_on_both_sides_is_reversed_without_anybody(rig: Rig) 
     assert (rig.holds(), money(rig, bill)) == ([], ("reversed", "0.00", "0.00"))
 
 
+# -- the policy `gone_direct_cost: hold`: what QBO has no more waits for people, in Procore or here ------------------------
+
+
+@pytest.mark.parametrize("end", ["restore_ours", "keep_theirs", "deleted there"])
+def test_S73_a_cost_whose_bill_was_deleted_waits_for_a_person_by_policy(rig: Rig, end: str) -> None:
+    rig.configure(policies={"gone_direct_cost": "hold"})
+    bill = rig.bookkeeper.bill("4471", [line(1250, item="101")])
+    rig.sync()
+    rig.bookkeeper.delete("Bill", bill)
+    mark = rig.procore.mark()
+    rig.sync()
+    (hold,) = rig.holds()
+    assert (hold.qbo_id, hold.reason) == (bill["Id"], "DRIFT")
+    assert "its direct cost 4471 on " in hold.sentence
+    assert "counts 1250.00 in Procore, and the bill has none there any more" in hold.sentence
+    record = rig.record("Bill", bill["Id"])
+    assert (record.state, record.posted, record.held) == ("held", 1250, -1250)
+    rig.replay_everything()
+    assert rig.procore.writes(mark) == []
+    if end == "deleted there":
+        (cost,) = rig.direct_costs()
+        delete(rig, cost)
+    else:
+        decide(rig, bill, Choice(end))
+    rig.post(automatic=False)
+    assert rig.holds() == []
+    counting = [cost["grand_total"] for cost in rig.direct_costs()]
+    assert counting == (["1250.00"] if end == "keep_theirs" else [])
+    record = rig.record("Bill", bill["Id"])
+    assert (record.state, record.posted) == (("no-op", 1250) if end == "keep_theirs" else ("reversed", 0))
+
+
+def test_S71_a_line_that_moved_leaves_both_projects_as_they_are_until_a_person_decides(rig: Rig) -> None:
+    rig.configure(policies={"gone_direct_cost": "hold"})
+    bill = rig.bookkeeper.bill("4471", [line(800, item="101")])
+    rig.sync()
+    rig.bookkeeper.edit("Bill", bill, Line=[line(800, item="101", customer="62")])
+    rig.sync()
+    assert [hold.reason for hold in rig.holds()] == ["DRIFT"]
+    assert [(cost["grand_total"], cost["project_id"]) for cost in rig.direct_costs()] == [
+        ("800.00", int(HARBOR))
+    ]
+    decide(rig, bill, Choice.RESTORE_OURS)
+    rig.settle()
+    assert [(cost["grand_total"], cost["project_id"]) for cost in rig.direct_costs()] == [
+        ("800.00", int(ELM))
+    ]
+    assert rig.holds() == []
+
+
 # -- the nightly look ---------------------------------------------------------------------------------------------------
 
 

@@ -184,6 +184,20 @@ def test_S54_a_credit_set_to_nothing_loses_its_effect(rig: Rig) -> None:
     assert (counted(rig), rig.record("VendorCredit", back["Id"]).state) == ("0.00", "reversed")
 
 
+def test_S54_a_credit_with_the_number_of_a_bill_of_its_vendor_is_no_duplicate_of_it(rig: Rig) -> None:
+    bill = rig.bookkeeper.bill("4471", [line(100, item="101")])
+    back = credit(rig, "4471", [line(30, item="101")])
+    rig.sync()
+    assert rig.holds() == []
+    assert {cost["invoice_number"] for cost in rig.direct_costs()} == {"4471", f"4471-{back['Id']}"}
+    assert state(rig, bill, "Bill") == ("posted", "100.00", "0.00", "0.00")
+    assert state(rig, back, "VendorCredit") == ("posted", "-30.00", "0.00", "0.00")
+    assert counted(rig) == "70.00"
+    mark = rig.procore.mark()
+    rig.replay_everything()
+    assert rig.procore.writes(mark) == []
+
+
 def test_S54_two_credits_with_one_number_are_told_apart_from_a_bill_with_it(rig: Rig) -> None:
     first = credit(rig, "VC-93", [line(10, item="101")])
     twin = credit(rig, "", [line(20, item="101")])

@@ -244,6 +244,28 @@ def test_S11_a_negative_line_that_procore_refuses_holds_the_whole_bill(rig: Rig)
     assert rig.record("Bill", bill["Id"]).held == 880
 
 
+def test_S11_a_negative_line_is_netted_by_policy_into_the_lines_of_its_code(rig: Rig) -> None:
+    rig.configure(policies={"negative_line": "net"})
+    rig.procore.switch(negative_lines="refuse")
+    pallets = line(-120, item="101", description="Return pallets")
+    lines = [
+        line(1000, item="101", description="Ready-mix", quantity="10", unit_price="100"),
+        line(50, item="102"),
+        pallets,
+    ]
+    bill = rig.bookkeeper.bill("4493", lines)
+    alone = rig.bookkeeper.bill("4494", [line(1000, item="102"), pallets])
+    rig.sync()
+    cost = rig.cost_of(bill["Id"])
+    assert (amounts(cost), codes(rig, cost)) == (["880.00", "50.00"], ["03-3000.M", "06-1000.M"])
+    assert cost["line_items"][0]["description"] == "Ready-mix; Return pallets"
+    (hold,) = rig.holds()
+    assert (hold.qbo_id, hold.reason) == (alone["Id"], "REFUSED"), "there is nothing to take it off"
+    mark = rig.procore.mark()
+    rig.sync()
+    assert rig.procore.writes(mark) == []
+
+
 def test_S12_a_bill_of_zero_moves_cost_between_projects(rig: Rig) -> None:
     bill = rig.bookkeeper.bill("4494", [line(400, item="101"), line(-400, item="101", customer="62")])
     rig.sync()

@@ -79,6 +79,22 @@ def test_S82_two_vendors_of_nearly_one_name_hold_the_bill_until_one_is_left(rig:
     assert rig.story("Bill", bill["Id"])[-1] == "released"
 
 
+def test_S82_the_sentence_says_whose_address_is_that_of_qbo(rig: Rig) -> None:
+    load_vendors(rig, "ABC Concrete", city="Reno", address="12 Mill Street", zip="89501")
+    load_vendors(rig, "ABC Concrete LLC", city="Sparks", address="7 Quarry Road", zip="89431")
+    load_vendors(rig, "ABC Concrete Inc.", city="Elko")
+    address = {"Line1": "7 QUARRY ROAD", "City": "Sparks", "PostalCode": "89431"}
+    vendor = rig.bookkeeper.vendor("ABC Concrete", BillAddr=address)
+    bill = rig.bookkeeper.bill("1", [line(10, item="101")], vendor=vendor["Id"])
+    rig.sync()
+    (hold,) = [hold for hold in rig.holds(bill["Id"]) if hold.entity == "Bill"]
+    assert hold.reason == "VENDOR_AMBIGUOUS"
+    assert "ABC Concrete (Reno, another address, Procore id" in hold.sentence
+    assert "ABC Concrete LLC (Sparks, the address matches, Procore id" in hold.sentence
+    assert "ABC Concrete Inc. (Elko, Procore id" in hold.sentence
+    assert rig.direct_costs() == []
+
+
 def test_S82_a_vendor_renamed_in_qbo_frees_its_bill_without_anybody(rig: Rig) -> None:
     load_vendors(rig, "ABC Concrete", "ABC Concrete LLC")
     vendor = rig.bookkeeper.vendor("ABC Concrete")

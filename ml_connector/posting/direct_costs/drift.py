@@ -4,7 +4,7 @@ A difference is never written over and never accepted in silence: a person says 
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -32,6 +32,7 @@ from ml_connector.store.ledger import Fate
 
 SHOWN = 3  # differences in one sentence
 DELETED = "deleted"
+GONE = "gone"  # from QBO
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,22 @@ def drift_of(row: Row[Any], there: CostThere | None) -> Drift | None:
     )
 
 
+def gone_from_qbo(row: Row[Any], there: CostThere) -> Drift:
+    """A record whose bill was voided, deleted, or has left its project, and that counts until a person decides (S73)."""
+    return Drift(
+        entity=row.entity,
+        qbo_id=row.qbo_id,
+        origin_id=row.origin_id,
+        project_id=row.project_id,
+        procore_id=there.id,
+        number=there.number,
+        ours=row.amount,
+        there=there,
+        differences=(Difference("", GONE, f"{there.counts:.2f}", ""),),
+        is_typed=False,
+    )
+
+
 def drift_of_posted(
     engine: Engine,
     connection: Connection,
@@ -118,6 +135,18 @@ def drift_of_posted(
         there = fetch_costs(client, project, {int(row.procore_id) for row in mine})
         found += [one for row in mine if (one := drift_of(row, there.get(int(row.procore_id))))]
     return _without_kept(engine, connection, found)
+
+
+def kept_as_theirs(
+    engine: Engine, connection: Connection, there: Mapping[int, CostThere]
+) -> set[tuple[str, str]]:
+    """The records (entity, id) whose direct costs drifted and a person decided to keep: `there` is all that Procore has."""
+    with engine.connect() as db:
+        rows = ledger.posted_costs(db, connection.name, days=None, projects=None)
+    ours = [row for row in rows if is_left_by_us(row) and row.state == Fate.CONFIRMED]
+    found = [one for row in ours if (one := drift_of(row, there.get(int(row.procore_id))))]
+    left = {(one.entity, one.qbo_id) for one in _without_kept(engine, connection, found)}
+    return {(one.entity, one.qbo_id) for one in found} - left
 
 
 def about_of(drifts: Iterable[Drift]) -> str:
@@ -150,6 +179,11 @@ def _sentence(one: Drift, names: Names, wanted: Decimal | None) -> str:
         return (
             f"its direct cost {quoted(one.there.number, 24)} on {where} was typed in Procore by a person and is left "
             f"alone: it counts {one.counts:.2f} there, the bill has {bill:.2f}."
+        )
+    if one.differences[0].field == GONE:
+        return (
+            f"its direct cost {quoted(one.number, 24)} on {where} counts {one.counts:.2f} in Procore, and the bill has none "
+            "there any more."
         )
     spelled = [_told(names.spelled(change, one.project_id), one.there) for change in one.differences]
     more = f" and {len(spelled) - SHOWN} more" if len(spelled) > SHOWN else ""

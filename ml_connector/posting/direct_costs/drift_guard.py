@@ -22,6 +22,7 @@ from ml_connector.posting.direct_costs.drift import (
     about_of,
     drift_hold,
     drift_of,
+    gone_from_qbo,
     is_left_by_us,
     is_theirs,
 )
@@ -133,7 +134,9 @@ class DriftGuard:
         if is_surplus and (now is None or now.status == DRAFT):
             return None  # what should go has no effect any more
         if not is_theirs(row):
-            return drift_of(row, now)
+            drift = drift_of(row, now)
+            waits = is_surplus and self.connection.policies.gone_direct_cost == "hold"
+            return gone_from_qbo(row, now) if drift is None and waits and now is not None else drift
         cost = work.target(row.origin_id)
         if cost is not None and now is not None and is_same(cost, now):
             work.links[row.origin_id] = now

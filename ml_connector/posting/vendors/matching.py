@@ -59,7 +59,8 @@ def match(vendor: Vendor, origin_id: str, directory: Sequence[DirectoryVendor]) 
     if not active:
         return inactive(vendor.id, vendor.name)
     where = "; ".join(
-        f"{entry.name} ({entry.city or 'no city'}, Procore id {entry.id})" for entry in active[:5]
+        f"{entry.name} ({entry.city or 'no city'}, {_address(vendor, entry)}Procore id {entry.id})"
+        for entry in active[:5]
     )
     linked = ", one of them linked to another QBO vendor" if any(entry.origin_id for entry in active) else ""
     sentence = (
@@ -67,6 +68,15 @@ def match(vendor: Vendor, origin_id: str, directory: Sequence[DirectoryVendor]) 
         f"{where}. Merge or rename them in Procore so that one is left, or name the right one in vendors.csv."
     )
     return ambiguous(vendor.id, sentence)
+
+
+def _address(vendor: Vendor, entry: DirectoryVendor) -> str:
+    """Whether the address there is that of QBO, as far as both say one; it is evidence for a person and links nothing."""
+    ours, theirs = (vendor.street, vendor.postal_code), (entry.street, entry.postal_code)
+    both = [(folded(one), folded(other)) for one, other in zip(ours, theirs, strict=True) if one and other]
+    if not both:
+        return ""
+    return "the address matches, " if all(one == other for one, other in both) else "another address, "
 
 
 def match_row(
