@@ -263,9 +263,7 @@ def test_S113_a_side_that_does_not_answer_proves_nothing(rig: Rig) -> None:
     rig.bookkeeper.bill("4471", [line(10, item="101")])
     rig.sync()
     rig.configure(timing={"patience": 0.5})
-    rig.procore.fault(
-        {"route": "GET /rest/v1.1/requisitions", "fault": "status", "args": {"status": 503}}
-    )
+    rig.procore.fault({"route": "GET /rest/v1.1/requisitions", "fault": "status", "args": {"status": 503}})
     with pytest.raises((TransientError, VendorAway)):
         proof_of(rig)
     rig.procore.no_faults()
