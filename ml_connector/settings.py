@@ -126,6 +126,7 @@ class Policies(_Frozen):
     new_vendors: Literal["create", "hold"] = "create"  # a vendor without any candidate in Procore
     vendor_inactive: Literal["leave", "follow"] = "leave"  # a vendor made inactive in QBO, in Procore
     books_closed_to: date | None = None  # changes dated up to here that are first seen from now on are held
+    edit_after_posting: Literal["follow", "hold"] = "follow"  # a change of a bill that is in Procore
     approval: Literal["off", "all", "above"] = (
         "off"  # which bills a person must approve before they are posted
     )

@@ -23,6 +23,7 @@ TEMPLATE = "ml_connector_template"
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole installations go first, one at a time on one worker: they wait much, and the rest fills their time."""
     for item in items:

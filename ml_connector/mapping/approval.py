@@ -25,11 +25,20 @@ ROUTE_WORDS = {
 }
 
 
-def needs_approval(policies: Policies, amount: Decimal) -> bool:
-    """Whether a bill or credit of that total may only be posted when a person has approved it."""
-    if policies.approval == "above" and policies.approval_above is not None:
-        return abs(amount) > policies.approval_above
-    return policies.approval == "all"
+def asks_for_approval(policies: Policies, amount: Decimal, *, changes_posted: bool) -> str:
+    """What of the policies lets a bill or credit of that total wait for a person; "" when nothing does.
+
+    `changes_posted`: Procore counts an earlier version of it, and changes are not to follow by themselves.
+    """
+    if policies.approval == "all":
+        return "every bill"
+    if (
+        policies.approval_above is not None
+        and policies.approval == "above"
+        and abs(amount) > policies.approval_above
+    ):
+        return f"what is above {policies.approval_above:,.2f}"
+    return "a change of what is posted" if changes_posted else ""
 
 
 def digest_of(bill: Bill, lines: Sequence[MappedLine]) -> str:
@@ -56,25 +65,21 @@ def digest_of(bill: Bill, lines: Sequence[MappedLine]) -> str:
 
 
 def approval_hold(
-    bill: Bill, lines: Sequence[MappedLine], policies: Policies, said: Made | None, *, digest: str
+    bill: Bill, lines: Sequence[MappedLine], asked: str, said: Made | None, *, digest: str
 ) -> Hold:
     """The hold of a bill that nobody has approved; `said` is the decision on the very same content, if there is one."""
     amount = total(line.amount for line in lines if line.outcome == "posted")
-    limit = "all" if policies.approval == "all" else f"above {policies.approval_above:.2f}"
     if said is not None and said.choice is Choice.REJECT:
         text = (
             f"{said.by} rejected it on {said.at:%Y-%m-%d}: {quoted(said.comment, 120)}. Correct it in QBO, where a "
             "change asks for approval again, or void it there."
         )
     else:
-        asked = (
-            "every bill" if policies.approval == "all" else f"what is above {policies.approval_above:,.2f}"
-        )
         text = f"{asked} needs approval. It would post {_places(lines)}. Approve or reject it."
     return Hold(
         Reason.NEEDS_APPROVAL,
         f"{bill_words(bill)}: {text}",
-        f"{Reason.NEEDS_APPROVAL} {limit}",
+        f"{Reason.NEEDS_APPROVAL} {asked}",
         amount,
         about=digest,
     )

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from ml_connector.errors import BadRecord
 from ml_connector.holds import Choice, Hold, Reason
-from ml_connector.mapping.approval import approval_hold, digest_of, needs_approval
+from ml_connector.mapping.approval import approval_hold, asks_for_approval, digest_of
 from ml_connector.mapping.costs import home_total, rate_of
 from ml_connector.mapping.decided import is_no_duplicate, last_of
 from ml_connector.mapping.models import (
@@ -332,7 +332,9 @@ class Deciding:
     ) -> list[Hold]:
         """The hold of a bill that a person must approve, until one has approved just this, or Procore holds it."""
         policies = self.connection.policies
-        if not needs_approval(policies, amount):
+        changes = policies.edit_after_posting == "hold" and self._changes_posted(version)
+        asked = asks_for_approval(policies, amount, changes_posted=changes)
+        if not asked:
             return []
         digest = digest_of(bill, lines)
         said = self._said(version, Reason.NEEDS_APPROVAL, digest)
@@ -340,7 +342,18 @@ class Deciding:
             return []
         if said is None and digest == self._digest_in_procore(version):
             return []
-        return [approval_hold(bill, lines, policies, said, digest=digest)]
+        return [approval_hold(bill, lines, asked, said, digest=digest)]
+
+    def _changes_posted(self, version: landing.Version) -> bool:
+        """Whether Procore counts an earlier version of the bill; also once this version waits for approval."""
+        row = self.before.get(version.qbo_id)
+        if row is None or not self.live.get(version.qbo_id):
+            return False
+        if row.landing_number != version.number:
+            return True
+        name, entity = self.connection.name, Entity(version.entity)
+        reasons = records.reasons_of(self.db, name, entity, [version.qbo_id]).get(version.qbo_id, [])
+        return row.state == State.HELD and Reason.NEEDS_APPROVAL in reasons
 
     def _digest_in_procore(self, version: landing.Version) -> str | None:
         """What Procore holds of the bill as an approval sees it; None when that is not known to the last line."""

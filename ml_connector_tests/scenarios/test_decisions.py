@@ -186,6 +186,33 @@ def test_S31_a_bill_that_is_edited_before_it_is_sent_needs_approval_again(rig: R
     assert len({entry.detail["version"] for entry in entries(rig, bill, "decided")}) == 2
 
 
+def test_S71_by_policy_a_change_of_what_is_posted_waits_for_a_person_and_procore_keeps_what_it_has(
+    rig: Rig,
+) -> None:
+    rig.configure(policies={"edit_after_posting": "hold"})
+    bill = rig.bookkeeper.bill("4471", [line(1250, item="101")])
+    rig.sync()
+    assert money(rig, bill)[:2] == ("posted", Decimal(1250)), "a new bill needs nobody"
+    rig.bookkeeper.pay(bill, "100")
+    rig.sync()
+    assert rig.holds() == [], "a payment is no change of the bill"
+    rig.bookkeeper.edit("Bill", bill, Line=[line(1310, item="101")])
+    mark = rig.procore.mark()
+    rig.sync()
+    rig.replay_everything()
+    (hold,) = rig.holds(bill["Id"])
+    assert (hold.reason, hold.choices) == (
+        "NEEDS_APPROVAL",
+        (Choice.APPROVE, Choice.REJECT, Choice.EXCLUDE),
+    )
+    assert "a change of what is posted needs approval" in hold.sentence
+    assert (money(rig, bill)[:2], rig.procore.writes(mark)) == (("held", Decimal(1250)), [])
+    decide(rig, bill, Choice.APPROVE)
+    rig.settle()
+    assert rig.cost_of(bill["Id"])["grand_total"] == "1310.00"
+    assert (money(rig, bill)[:2], rig.holds()) == (("updated", Decimal(1310)), [])
+
+
 @pytest.mark.parametrize("change", ["line", "number", "vendor", "date", "project", "description"])
 def test_S31_an_edit_of_what_we_sent_needs_approval_again_and_procore_keeps_what_it_has(
     rig: Rig, change: str
