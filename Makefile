@@ -16,9 +16,8 @@ help:
 demo: runtime
 	@$(BIN)/ml-connector demo $(ARGS)
 
-# A worker more than cores: one of them starts whole installations, which wait more than they work.
 test: dev peers programs
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+	@tools/test.sh $(ARGS)
 
 check: dev
 	$(BIN)/ruff format --check .

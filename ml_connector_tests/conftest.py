@@ -23,15 +23,6 @@ TEMPLATE = "ml_connector_template"
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole installations go first, one at a time on one worker: they wait much, and the rest fills their time."""
-    for item in items:
-        if item.get_closest_marker("installation"):
-            item.add_marker(pytest.mark.xdist_group("installation"))
-    items.sort(key=lambda item: item.get_closest_marker("installation") is None)
-
-
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
     """Tests log as services do; what a command run inside a test sets up ends with the test."""

@@ -19,18 +19,17 @@ from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded,
 from ml_connector.holds import Reason
 from ml_connector.money import ZERO, total
 from ml_connector.posting.payments.bodies import ContractPayment, amount_of, origin_in
-from ml_connector.posting.payments.plans import GONE, NOT_LET, PaymentWork
+from ml_connector.posting.payments.plans import PaymentWork
+from ml_connector.posting.payments.refusals import NO_ACCESS, Refusals, tell, words_of
 from ml_connector.procore.client import ProcoreClient, Raw
 from ml_connector.qbo.models import Entity
 from ml_connector.settings import Connection
-from ml_connector.store import audit, ledger
+from ml_connector.store import ledger
 from ml_connector.store.claims import claim
 from ml_connector.store.ledger import Confirmed, Fate, Intent, Kind
-from ml_connector.transport.call import CallRefused
 
 PATH = "/rest/v1.0/contract_payments"
 NEAR = timedelta(days=5)  # a payment typed by a person this close, of the same amount, may be the same (S122)
-NO_ACCESS = (401, 403, 404)
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ class PaymentDesk:
             self._lists.setdefault(contract.commitment_id, []).append(said.answer)
             self._confirm(work, one, int(said.answer["id"]), event="posted")
         elif said.error is not None:
-            self._refused(work, one, said.error)
+            self._refusals.of_new(work, one, said.error)
 
     def _change(
         self, work: PaymentWork, contract: _Contract, one: ContractPayment, procore_id: int, *, linked: bool
@@ -251,7 +250,7 @@ class PaymentDesk:
         if said.answer:
             self._confirm(work, one, procore_id, event="changed")
         elif not said.unclear:
-            self._keep(work, one, procore_id, said.error)
+            self._refusals.of_change(work, one, procore_id, said.error)
 
     def _remove(self, work: PaymentWork, contract: _Contract, row: Row[Any]) -> None:
         """Delete it; where its link locks it, unlink it first."""
@@ -290,7 +289,7 @@ class PaymentDesk:
         if said.answer or (missing and self._is_absent(work, contract, procore_id)):
             self._gone(work, row)
         else:
-            self._cannot_go(work, row, procore_id, said.error)
+            self._refusals.of_removal(work, row, procore_id, said.error)
 
     def _is_absent(self, work: PaymentWork, contract: _Contract, procore_id: int) -> bool:
         self._lists.pop(contract.commitment_id, None)
@@ -306,7 +305,7 @@ class PaymentDesk:
             said = self._attempt(work, None, lambda: self.client.rows(PATH, contract.scope))
             if said.answer is None:
                 if said.error is not None:
-                    self._forbidden(work, said.error, contract)
+                    self._refusals.forbidden(work, said.error, contract.project_id, contract.commitment_id)
                 return None
             self._lists[contract.commitment_id] = list(said.answer)
         return self._lists[contract.commitment_id]
@@ -394,78 +393,12 @@ class PaymentDesk:
         work.wrote = True
         crashpoint("K8")
 
-    def _refused(self, work: PaymentWork, one: ContractPayment, error: PermanentError) -> None:
-        """A new payment was refused: nothing of it is in Procore."""
-        text = _words_of(error)
-        if "origin_id" in text and "taken" in text:  # it is there, and the list does not show it yet
-            with self.engine.begin() as db:
-                ledger.doubt(db, self.connection.name, [one.origin_id], not_before=self.settled_at())
-            work.wait(self.settled_at())
-            return
-        if error.status in NO_ACCESS:
-            self._forbidden(work, error, self._contract(one.project_id, one.commitment_id))
-        else:
-            advice = "Correct it in QBO, or allow payments on the contract in Procore and replay."
-            work.hold(Reason.REFUSED, f"Procore refused its {one.amount}: {text}. {advice}", text, one.amount)
-        self._note(work, one.origin_id, one.body_hash, still_counts=False, text=text)
-
-    def _keep(
-        self, work: PaymentWork, one: ContractPayment, procore_id: int, error: PermanentError | None
-    ) -> None:
-        """A change was refused: Procore goes on counting what it has."""
-        if error is not None and error.status in (401, 403):
-            self._forbidden(work, error, self._contract(one.project_id, one.commitment_id))
-        elif error is not None and error.status == 404:
-            text = f"its payment with Procore's id {procore_id} is no more there. Replay it to enter it again, or leave it."
-            work.hold(Reason.DRIFT, text, f"payment {one.origin_id}", one.amount)
-        else:
-            before = work.known[one.origin_id].amount if one.origin_id in work.known else ZERO
-            text = (
-                f"Procore keeps its payment with id {procore_id} at {before} ({_said(error)}). Change it there to "
-                f"{one.amount} on {one.day}, or enter one of {one.amount - before}, and replay."
-            )
-            work.hold(Reason.LOCKED_IN_PROCORE, text, f"payment {procore_id}", one.amount - before)
-        work.stopped = True
-        self._note(work, one.origin_id, one.body_hash, still_counts=True, text=_said(error))
-
-    def _cannot_go(
-        self, work: PaymentWork, row: Row[Any], procore_id: int, error: PermanentError | None
-    ) -> None:
-        """A removal was refused: Procore goes on counting it, so nothing may take its place."""
-        work.stopped = True
-        if error is not None and error.status in NO_ACCESS:
-            self._forbidden(work, error, self._contract(row.project_id, row.commitment_id))
-            return
-        text = (
-            f"it is void or changed in QBO, and Procore keeps its payment with id {procore_id} of {row.amount} "
-            f"({_said(error)}). Delete it there, or enter a reversing payment of {-row.amount}, and replay."
-        )
-        work.hold(Reason.LOCKED_IN_PROCORE, text, f"payment {procore_id}", -row.amount)
-        self._note(work, row.origin_id, GONE, still_counts=True, text=_said(error))
-
-    def _note(self, work: PaymentWork, origin: str, refused: bytes, *, still_counts: bool, text: str) -> None:
-        sentence = work.holds[-1].sentence
-        with self.engine.begin() as db:
-            ledger.refuse(
-                db,
-                self.connection.name,
-                origin,
-                refused_hash=refused,
-                refusal=sentence,
-                still_counts=still_counts,
-            )
-            self._tell(db, work, "refused", {"origin_id": origin, "text": text})
-
-    def _forbidden(self, work: PaymentWork, error: PermanentError, contract: _Contract) -> None:
-        text = (
-            f"{NOT_LET} to the payments of contract {contract.commitment_id} ({_words_of(error)}). "
-            f"Give the service account project {contract.project_id} and its Commitments tool, then replay."
-        )
-        work.hold(Reason.PERMISSION, text, f"project {contract.project_id} payments", ZERO)
+    @property
+    def _refusals(self) -> Refusals:
+        return Refusals(self.connection, self.engine, self.run_id, self.settled_at)
 
     def _tell(self, db: Database, work: PaymentWork, event: str, detail: Mapping[str, Any]) -> None:
-        entry = audit.Entry(event, Entity.BILL_PAYMENT, work.qbo_id, detail)
-        audit.append(db, self.connection.name, [entry], run_id=self.run_id, actor="ml-connector")
+        tell(db, self.connection, work, event, detail, run_id=self.run_id)
 
 
 @dataclass(frozen=True)
@@ -481,7 +414,7 @@ class _Said:
         """Whether the link of a synced record stands in the way: by its notice (procore-api 11), or without a word."""
         if self.error is None:
             return self.answer is False
-        return self.error.status not in NO_ACCESS and "synced with" in _words_of(self.error)
+        return self.error.status not in NO_ACCESS and "synced with" in words_of(self.error)
 
 
 def _by_contract(
@@ -508,11 +441,3 @@ def _near(there: Raw, day: date) -> bool:
         return abs(date.fromisoformat(str(there.get("date"))) - day) <= NEAR
     except ValueError:
         return True  # without a date it may be any
-
-
-def _words_of(error: PermanentError) -> str:
-    return (error.fault.text if isinstance(error, CallRefused) else "") or str(error)
-
-
-def _said(error: PermanentError | None) -> str:
-    return "it answers that all is well, and changes nothing" if error is None else _words_of(error)
