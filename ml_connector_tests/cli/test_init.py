@@ -45,7 +45,17 @@ def test_it_makes_the_folder_the_files_and_the_installation(empty_shell: Shell) 
         ("qbo", "not_connected"),
         ("procore", "not_connected"),
     ]
-    assert status == [{"connection": "acme", "read_to": None, "holds": 0, "days_to_do": [], "records": []}]
+    assert status == [
+        {
+            "connection": "acme",
+            "outages": [],
+            "webhooks": {"waiting": 0, "of_unknown_companies": 0},
+            "read_to": None,
+            "holds": 0,
+            "days_to_do": [],
+            "records": [],
+        }
+    ]
 
 
 def test_what_is_not_given_is_asked_and_the_next_steps_are_told(empty_shell: Shell) -> None:
