@@ -320,9 +320,9 @@ class Rig:
 
     home: Home
     engine: Engine
-    database_url: str
     qbo_server: VendorServer
     procore_server: VendorServer
+    owns_engine: bool = True
     name: str = "acme"
     runs: list[str] = field(default_factory=list)
 
@@ -330,6 +330,11 @@ class Rig:
         self.qbo = Control(self.qbo_server.url)
         self.procore = Control(self.procore_server.url)
         self.bookkeeper = Bookkeeper(self.qbo_server.url)
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy address of the rig's database."""
+        return self.engine.url.render_as_string(hide_password=False)
 
     @property
     def connection(self) -> Connection:
@@ -434,7 +439,8 @@ class Rig:
 
     def close(self) -> None:
         """Stop the servers."""
-        self.engine.dispose()
+        if self.owns_engine:
+            self.engine.dispose()
         for server in (self.qbo_server, self.procore_server):
             server.stop()
 
@@ -501,15 +507,18 @@ def firm(qbo: Control, procore: Control) -> None:
     )
 
 
-def open_rig(folder: Path, database_url: str, *, fixture: bool = True, **connection: Any) -> Rig:
-    """A rig with the fixture firm loaded and its sheets published; `connection` overrides connection.yaml."""
+def open_rig(folder: Path, database: str | Engine, *, fixture: bool = True, **connection: Any) -> Rig:
+    """A rig with the fixture firm loaded and its sheets published; `connection` overrides connection.yaml.
+
+    The rig ends an engine that it opened from an address; one that it was given stays.
+    """
     qbo_server = open_qbo(directory=folder / "sandbox")
     procore_server = open_server(ProcoreVendor, name="procore", directory=folder / "sandbox")
     for server in (qbo_server, procore_server):
         server.start()
     home = Home(folder / "home")
-    engine = open_engine(database_url)
-    rig = Rig(home, engine, database_url, qbo_server, procore_server)
+    engine = open_engine(database) if isinstance(database, str) else database
+    rig = Rig(home, engine, qbo_server, procore_server, owns_engine=isinstance(database, str))
     add_connection(rig, "acme", REALM, COMPANY, **connection)
     if fixture:
         firm(rig.qbo, rig.procore)

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from ml_connector.store.sets import one_of
 from ml_connector.store.tables import landing, moved_record, vendor_alias
 
 
@@ -33,7 +34,9 @@ def moved_from(db: Connection, connection: str, vendors: Collection[str]) -> lis
     """Live records whose version before the newest named one of `vendors`, and which name another one now."""
     named_once = (
         select(landing.c.entity, landing.c.qbo_id)
-        .where(landing.c.connection == connection, landing.c.vendor_id.in_(vendors), ~landing.c.is_current)
+        .where(
+            landing.c.connection == connection, one_of(landing.c.vendor_id, vendors), ~landing.c.is_current
+        )
         .distinct()
     )
     before = (
@@ -54,7 +57,7 @@ def moved_from(db: Connection, connection: str, vendors: Collection[str]) -> lis
             landing.c.connection == connection,
             landing.c.is_current,
             ~landing.c.tombstone,
-            before.c.vendor_id.in_(vendors),
+            one_of(before.c.vendor_id, vendors),
             landing.c.vendor_id != before.c.vendor_id,
         )
     )
@@ -67,7 +70,7 @@ def still_named(db: Connection, connection: str, vendors: Collection[str]) -> se
         db.scalars(
             select(landing.c.vendor_id).where(
                 landing.c.connection == connection,
-                landing.c.vendor_id.in_(vendors),
+                one_of(landing.c.vendor_id, vendors),
                 landing.c.is_current,
                 ~landing.c.tombstone,
             )
@@ -102,7 +105,7 @@ def named_before(db: Connection, connection: str, entity: str, ids: Collection[s
         select(moved_record.c.qbo_id, moved_record.c.vendor, moved_record.c.name).where(
             moved_record.c.connection == connection,
             moved_record.c.entity == entity,
-            moved_record.c.qbo_id.in_(ids),
+            one_of(moved_record.c.qbo_id, ids),
         )
     )
     return {qbo_id: Named(vendor, name) for qbo_id, vendor, name in rows}

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from ml_connector.store import exact_json
+from ml_connector.store.sets import one_of
 from ml_connector.store.tables import landing
 
 CHUNK = 1000
@@ -120,7 +121,7 @@ def _land_chunk(
     }
     if superseded:
         numbers = list(superseded.values())
-        db.execute(update(landing).where(landing.c.number.in_(numbers)).values(is_current=False))
+        db.execute(update(landing).where(one_of(landing.c.number, numbers)).values(is_current=False))
     landed.superseded |= superseded
     if kept:
         rows = [
@@ -170,7 +171,7 @@ def _current_rows(db: Connection, connection: str, entity: str, ids: set[str]) -
             landing.c.connection == connection,
             landing.c.entity == entity,
             landing.c.is_current,
-            landing.c.qbo_id.in_(ids),
+            one_of(landing.c.qbo_id, ids),
         )
     )
     return {row.qbo_id: row for row in rows}
@@ -237,7 +238,7 @@ def newest(db: Connection, connection: str, entity: str, ids: Iterable[str]) -> 
             landing.c.connection == connection,
             landing.c.entity == entity,
             landing.c.is_current,
-            landing.c.qbo_id.in_(list(ids)),
+            one_of(landing.c.qbo_id, ids),
         )
     )
     return {row.qbo_id: _version(row) for row in rows}
@@ -246,7 +247,7 @@ def newest(db: Connection, connection: str, entity: str, ids: Iterable[str]) -> 
 def by_number(db: Connection, connection: str, numbers: Sequence[int]) -> dict[int, Version]:
     """Versions by their landing number."""
     rows = db.execute(
-        select(*_VERSION_COLUMNS).where(landing.c.connection == connection, landing.c.number.in_(numbers))
+        select(*_VERSION_COLUMNS).where(landing.c.connection == connection, one_of(landing.c.number, numbers))
     )
     return {row.number: _version(row) for row in rows}
 
@@ -287,7 +288,7 @@ def every(
     db: Connection, connection: str, entity: str, *, days: Sequence[date] | None = None
 ) -> Iterator[Version]:
     """All live newest versions of an entity, or those of windows."""
-    within = () if days is None else (landing.c.day.in_(days),)
+    within = () if days is None else (one_of(landing.c.day, days),)
     rows = db.execute(
         select(*_VERSION_COLUMNS).where(
             landing.c.connection == connection,
@@ -309,7 +310,7 @@ def of_vendors(db: Connection, connection: str, entity: str, vendors: Collection
             landing.c.entity == entity,
             landing.c.is_current,
             ~landing.c.tombstone,
-            landing.c.vendor_id.in_(vendors),
+            one_of(landing.c.vendor_id, vendors),
         )
     )
     for row in rows:
@@ -340,7 +341,7 @@ def live_among(db: Connection, connection: str, entity: str, ids: Iterable[str])
                 landing.c.entity == entity,
                 landing.c.is_current,
                 ~landing.c.tombstone,
-                landing.c.qbo_id.in_(list(ids)),
+                one_of(landing.c.qbo_id, ids),
             )
         )
     )
@@ -390,7 +391,7 @@ def counts_of_days(
             landing.c.connection == connection,
             landing.c.is_current,
             ~landing.c.tombstone,
-            landing.c.day.in_(days),
+            one_of(landing.c.day, days),
         )
         .group_by(landing.c.day, landing.c.entity)
     )

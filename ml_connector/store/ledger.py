@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ml_connector.holds import Reason
+from ml_connector.store.sets import one_of
 from ml_connector.store.tables import ledger, record
 
 
@@ -220,7 +221,7 @@ def doubt(db: Connection, connection: str, origin_ids: Iterable[str], *, not_bef
     """The outcome is unknown; leave the records alone until `not_before`."""
     db.execute(
         update(ledger)
-        .where(ledger.c.connection == connection, ledger.c.origin_id.in_(list(origin_ids)))
+        .where(ledger.c.connection == connection, one_of(ledger.c.origin_id, origin_ids))
         .values(state=str(Fate.UNKNOWN), not_before=not_before)
     )
 
@@ -244,7 +245,7 @@ def take_back(db: Connection, connection: str, origin_ids: Sequence[str], *, run
     if origin_ids:
         db.execute(
             update(ledger)
-            .where(ledger.c.connection == connection, ledger.c.origin_id.in_(origin_ids))
+            .where(ledger.c.connection == connection, one_of(ledger.c.origin_id, origin_ids))
             .values(
                 state=str(Fate.SENDING),
                 sent_at=func.now(),
@@ -293,7 +294,7 @@ def _set(db: Connection, connection: str, origin_id: str, **values: Any) -> None
 def rows(db: Connection, connection: str, origin_ids: Iterable[str]) -> dict[str, Row[Any]]:
     """Ledger rows by origin id."""
     found_rows = db.execute(
-        select(ledger).where(ledger.c.connection == connection, ledger.c.origin_id.in_(list(origin_ids)))
+        select(ledger).where(ledger.c.connection == connection, one_of(ledger.c.origin_id, origin_ids))
     )
     return {row.origin_id: row for row in found_rows}
 
@@ -309,7 +310,7 @@ def targets_of(
             ledger.c.connection == connection,
             ledger.c.entity == entity,
             ledger.c.kind == str(kind),
-            ledger.c.qbo_id.in_(ids),
+            one_of(ledger.c.qbo_id, ids),
         )
         .order_by(ledger.c.origin_id)
     ):
@@ -345,7 +346,7 @@ def live_amounts(
             ledger.c.entity == entity,
             ledger.c.kind.in_([str(kind) for kind in kinds]),
             ledger.c.state != str(Fate.REMOVED),
-            ledger.c.qbo_id.in_(ids),
+            one_of(ledger.c.qbo_id, ids),
         )
         .group_by(ledger.c.qbo_id)
     )
@@ -370,7 +371,7 @@ def unclear_of_held(db: Connection, connection: str, entity: str, days: Collecti
                 ledger.c.state.in_([str(Fate.SENDING), str(Fate.UNKNOWN)]),
                 record.c.state == "held",
                 record.c.settled,
-                record.c.day.in_(days),
+                one_of(record.c.day, days),
             )
             .order_by(ledger.c.origin_id)
         )
@@ -402,14 +403,14 @@ def posted_costs(
         ledger.c.confirmed_hash.is_not(None),
     )
     if projects is not None:
-        found_rows = found_rows.where(ledger.c.project_id.in_(list(projects)))
+        found_rows = found_rows.where(one_of(ledger.c.project_id, projects))
     if days is not None:
         found_rows = found_rows.join(
             record,
             (record.c.connection == ledger.c.connection)
             & (record.c.entity == ledger.c.entity)
             & (record.c.qbo_id == ledger.c.qbo_id),
-        ).where(record.c.day.in_(list(days)))
+        ).where(one_of(record.c.day, days))
     return list(db.execute(found_rows.order_by(ledger.c.project_id, ledger.c.origin_id)))
 
 
@@ -436,7 +437,7 @@ def taken_back(db: Connection, connection: str, project_id: str, numbers: Collec
                 ledger.c.kind == str(Kind.DIRECT_COST),
                 ledger.c.project_id == project_id,
                 ledger.c.state == str(Fate.REMOVED),
-                ledger.c.number.in_(list(numbers)),
+                one_of(ledger.c.number, numbers),
             )
             .order_by(ledger.c.landing_number.desc())
         )

@@ -8,10 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, Engine, func, or_, select
+from sqlalchemy import Connection, Engine, Interval, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from ml_connector.store.tables import limiter
+
+_NOW = func.clock_timestamp()
+_STEP, _SLACK = bindparam("step", type_=Interval), bindparam("slack", type_=Interval)
+_TAKE = (
+    insert(limiter)
+    .values(account=bindparam("of"), name=bindparam("limit"), next_free=_NOW + _STEP)
+    .on_conflict_do_update(
+        index_elements=[limiter.c.account, limiter.c.name],
+        set_={"next_free": func.greatest(limiter.c.next_free, _NOW) + _STEP},
+        where=(limiter.c.next_free - _SLACK <= _NOW)
+        & or_(limiter.c.paused_until.is_(None), limiter.c.paused_until <= _NOW),
+    )
+    .returning(limiter.c.name)
+)
 
 
 @dataclass(frozen=True)
@@ -85,17 +99,8 @@ class PostgresLimiter:
 
 
 def _take(connection: Connection, account: str, limit: Limit) -> bool:
-    now = func.clock_timestamp()
-    row = insert(limiter).values(account=account, name=limit.name, next_free=now + limit.step)
-    taken = connection.execute(
-        row.on_conflict_do_update(
-            index_elements=[limiter.c.account, limiter.c.name],
-            set_={"next_free": func.greatest(limiter.c.next_free, now) + limit.step},
-            where=(limiter.c.next_free - limit.slack <= now)
-            & or_(limiter.c.paused_until.is_(None), limiter.c.paused_until <= now),
-        ).returning(limiter.c.name)
-    )
-    return taken.first() is not None
+    asked = {"of": account, "limit": limit.name, "step": limit.step, "slack": limit.slack}
+    return connection.execute(_TAKE, asked).first() is not None
 
 
 def _wait(connection: Connection, account: str, limit: Limit) -> float:

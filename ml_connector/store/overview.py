@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from ml_connector.holds import REASONS, Choice, Reason, choices_of
 from ml_connector.store.ledger import Fate, Kind
+from ml_connector.store.sets import one_of
 from ml_connector.store.tables import hold, ledger, mapped_line, record
 
 
@@ -89,7 +90,7 @@ def holds_of(
         .order_by(record.c.day, hold.c.entity, hold.c.qbo_id, hold.c.ordinal)
     )
     if days is not None:
-        statement = statement.where(record.c.day.in_(days))
+        statement = statement.where(one_of(record.c.day, days))
     if entities is not None:
         statement = statement.where(hold.c.entity.in_(list(entities)))
     if part is not None:
@@ -152,7 +153,7 @@ def tally(
         .order_by(record.c.entity, record.c.state)
     )
     if days is not None:
-        statement = statement.where(record.c.day.in_(days))
+        statement = statement.where(one_of(record.c.day, days))
     if part is not None:
         statement = statement.where(_has(part))
     return {

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
 
+from ml_connector.store.sets import one_of
 from ml_connector.store.tables import payment_share, record
 
 
@@ -48,7 +49,7 @@ class Share:
 def replace(db: Connection, connection: str, shares: Mapping[str, Sequence[Share]]) -> None:
     """Store the shares of payments, by payment id, each list replacing what was stored."""
     mine = payment_share.c.connection == connection
-    db.execute(delete(payment_share).where(mine, payment_share.c.payment_id.in_(list(shares))))
+    db.execute(delete(payment_share).where(mine, one_of(payment_share.c.payment_id, shares)))
     rows = [
         {
             "connection": connection,
@@ -68,12 +69,12 @@ def replace(db: Connection, connection: str, shares: Mapping[str, Sequence[Share
 
 def of_payments(db: Connection, connection: str, ids: Iterable[str]) -> list[Share]:
     """The shares of these payments."""
-    return _shares(db, connection, payment_share.c.payment_id.in_(list(ids)))
+    return _shares(db, connection, one_of(payment_share.c.payment_id, ids))
 
 
 def of_bills(db: Connection, connection: str, ids: Iterable[str]) -> list[Share]:
     """The shares of all payments of these bills."""
-    return _shares(db, connection, payment_share.c.bill_id.in_(list(ids)))
+    return _shares(db, connection, one_of(payment_share.c.bill_id, ids))
 
 
 def _shares(db: Connection, connection: str, which: ColumnElement[bool]) -> list[Share]:
@@ -99,7 +100,7 @@ def paid_bills(db: Connection, connection: str, entity: str, days: Sequence[date
             select(record.c.qbo_id)
             .distinct()
             .join(payment_share, bill_of_share)
-            .where(record.c.connection == connection, record.c.entity == entity, record.c.day.in_(days))
+            .where(record.c.connection == connection, record.c.entity == entity, one_of(record.c.day, days))
             .order_by(record.c.qbo_id)
         )
     )
@@ -118,7 +119,7 @@ def cash_by_vendor(
         .where(
             record.c.connection == connection,
             record.c.entity == entity,
-            record.c.day.in_(days),
+            one_of(record.c.day, days),
             payment_share.c.target_id == reason,
         )
         .group_by(record.c.vendor_name)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from ml_connector.store import audit, records
 from ml_connector.store.records import State
+from ml_connector.store.sets import one_of
 from ml_connector.store.tables import audit as audit_table
 from ml_connector.store.tables import record
 
@@ -60,7 +61,7 @@ def waiting(
         record.c.connection == connection, record.c.state.in_([str(state) for state in WAITS])
     )
     if days is not None:
-        statement = statement.where(record.c.day.in_(list(days)))
+        statement = statement.where(one_of(record.c.day, days))
     if only is not None:
         statement = statement.where(record.c.entity == only[0], record.c.qbo_id == only[1])
     rows = db.execute(statement.order_by(record.c.day, record.c.entity, record.c.qbo_id)).all()
@@ -141,7 +142,7 @@ def _replays(db: Connection, connection: str, entity: str, ids: Sequence[str]) -
         .where(
             audit_table.c.connection == connection,
             audit_table.c.entity == entity,
-            audit_table.c.qbo_id.in_(ids),
+            one_of(audit_table.c.qbo_id, ids),
             audit_table.c.event == "replay asked",
         )
         .group_by(audit_table.c.qbo_id)

@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, Connection, Sequence, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Sequence, literal, select, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ml_connector.holds import Reason
+from ml_connector.store.sets import one_of, table_of
 from ml_connector.store.tables import SCHEMA, dirty_window, hold, record
 
 marks = Sequence("dirty_mark", schema=SCHEMA)
@@ -33,11 +34,10 @@ def mark(db: Connection, connection: str, days: Collection[date], *, reason: str
     """Mark days as having work to do now."""
     if not days:
         return
-    statement = upsert(dirty_window).values(
-        [
-            {"connection": connection, "day": day, "mark": marks.next_value(), "reason": reason}
-            for day in sorted(days)
-        ]
+    each = table_of(day=(dirty_window.c.day, sorted(days)))
+    statement = upsert(dirty_window).from_select(
+        ["connection", "day", "mark", "reason"],
+        select(literal(connection), each.c.day, marks.next_value(), literal(reason)),
     )
     db.execute(
         statement.on_conflict_do_update(
@@ -87,7 +87,7 @@ def seen_marks(db: Connection, connection: str, days: Collection[date]) -> dict[
     """The marks of `days` as they stand; days that are clean are absent."""
     rows = db.execute(
         select(dirty_window.c.day, dirty_window.c.mark).where(
-            dirty_window.c.connection == connection, dirty_window.c.day.in_(list(days))
+            dirty_window.c.connection == connection, one_of(dirty_window.c.day, days)
         )
     )
     return {row.day: row.mark for row in rows}
@@ -95,16 +95,11 @@ def seen_marks(db: Connection, connection: str, days: Collection[date]) -> dict[
 
 def begin(db: Connection, connection: str, seen: Mapping[date, int], *, not_before: datetime) -> None:
     """Note that a run works on these marks, and hold them back until `not_before` in case it dies."""
-    for day, seen_mark in seen.items():
-        db.execute(
-            update(dirty_window)
-            .where(
-                dirty_window.c.connection == connection,
-                dirty_window.c.day == day,
-                dirty_window.c.mark == seen_mark,
-            )
-            .values(attempts=dirty_window.c.attempts + 1, not_before=not_before)
-        )
+    db.execute(
+        update(dirty_window)
+        .where(dirty_window.c.connection == connection, _as_seen(seen))
+        .values(attempts=dirty_window.c.attempts + 1, not_before=not_before)
+    )
 
 
 def hurry(db: Connection, connection: str) -> None:
@@ -118,13 +113,13 @@ def hurry(db: Connection, connection: str) -> None:
 
 def clear(db: Connection, connection: str, seen: Mapping[date, int]) -> None:
     """Forget the marks in `seen`; a day marked again since then stays dirty."""
-    if seen:
-        db.execute(
-            delete_from(dirty_window).where(
-                dirty_window.c.connection == connection,
-                tuple_(dirty_window.c.day, dirty_window.c.mark).in_(list(seen.items())),
-            )
-        )
+    db.execute(delete_from(dirty_window).where(dirty_window.c.connection == connection, _as_seen(seen)))
+
+
+def _as_seen(seen: Mapping[date, int]) -> ColumnElement[bool]:
+    """Whether a day is in `seen`, and was not marked again since."""
+    known = table_of(day=(dirty_window.c.day, seen.keys()), mark=(dirty_window.c.mark, seen.values()))
+    return tuple_(dirty_window.c.day, dirty_window.c.mark).in_(select(known.c.day, known.c.mark))
 
 
 def wake(db: Connection, connection: str, reasons: Collection[Reason], *, why: str) -> list[date]:
@@ -134,7 +129,7 @@ def wake(db: Connection, connection: str, reasons: Collection[Reason], *, why: s
 
 def wake_causes(db: Connection, connection: str, causes: Collection[str], *, why: str) -> list[date]:
     """Mark every day with a record held for one of `causes`; returns those days."""
-    return _wake(db, connection, hold.c.cause.in_(list(causes)), why)
+    return _wake(db, connection, one_of(hold.c.cause, causes), why)
 
 
 def _wake(db: Connection, connection: str, which: ColumnElement[bool], why: str) -> list[date]:

@@ -43,7 +43,7 @@ def rig(tmp_path: Path, database_url: str, firm: DemoFirm) -> Iterator[Rig]:
     sandbox = Sandbox(qbo.url, procore.url)
     load_firm(sandbox, firm)
     make_connection(Site(home, database_url, embedded=False), sandbox, firm)
-    rig = Rig(home, open_engine(database_url), database_url, qbo, procore, NAME)
+    rig = Rig(home, open_engine(database_url), qbo, procore, name=NAME)
     yield rig
     rig.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from ml_connector_tests.rig import Rig, call, line, open_rig, today
 from ml_connector_tests.scenarios.bookkeeping import RULES
@@ -37,9 +37,9 @@ class Deed:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, database_url: str) -> Iterator[Rig]:
+def rig(tmp_path: Path, database: Engine) -> Iterator[Rig]:
     """The fixture firm with two contracts; its vendors are in Procore already: only the deed passes points."""
-    opened = open_rig(tmp_path, database_url)
+    opened = open_rig(tmp_path, database)
     opened.publish(mapping=RULES)
     opened.procore.load(
         vendors=[{"id": 900, "name": "Bright Electric"}],

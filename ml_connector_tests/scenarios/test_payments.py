@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from ml_connector_tests.rig import HARBOR, MAPPING, REALM, Rig, line, open_rig, today
 from ml_connector_tests.scenarios.invariants import invariants
@@ -27,9 +27,9 @@ MONEY = tuple[str, str, str | None]
 
 
 @pytest.fixture
-def rig(tmp_path: Path, database_url: str) -> Iterator[Rig]:
+def rig(tmp_path: Path, database: Engine) -> Iterator[Rig]:
     """The fixture firm with two subcontracts of Bright Electric on Harbor; all invariants hold at the end."""
-    opened = open_rig(tmp_path, database_url)
+    opened = open_rig(tmp_path, database)
     opened.publish(
         mapping=MAPPING.replace(
             "5020,,,,,,,,,commitment,26-0500,S,,,,,",

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from ml_connector.errors import TransientError, VendorAway
 from ml_connector.holds import Choice
@@ -45,9 +46,9 @@ FIGURES = ("qbo", "procore", "held", "excluded", "timing", "drift")
 
 
 @pytest.fixture
-def meddled(tmp_path: Path, database_url: str) -> Iterator[Rig]:
+def meddled(tmp_path: Path, database: Engine) -> Iterator[Rig]:
     """The fixture firm, in which money is made to be wrong behind our back: the invariants would say so, too."""
-    opened = open_rig(tmp_path, database_url)
+    opened = open_rig(tmp_path, database)
     yield opened
     opened.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from ml_connector.orchestration import work
 from ml_connector_tests.rig import ELM, HARBOR, MAPPING_HEADER, REALM, Rig, line, open_rig, today
@@ -62,9 +63,9 @@ def period(
 
 
 @pytest.fixture
-def rig(tmp_path: Path, database_url: str) -> Iterator[Rig]:
+def rig(tmp_path: Path, database: Engine) -> Iterator[Rig]:
     """The fixture firm with its subcontracts and an open period on both projects; ends with the invariants."""
-    opened = open_rig(tmp_path, database_url)
+    opened = open_rig(tmp_path, database)
     opened.procore.load(
         vendors=[{"id": 900, "name": "Bright Electric"}, {"id": 901, "name": "Nordwall Drywall"}],
         commitments=[

@@ -53,7 +53,7 @@ def second(rig: Rig) -> Rig:
     vault_of(rig.home, rig.engine).put(
         "borealis", "qbo", Credentials("second-client", "second-secret", refresh_token="RT1-second")
     )
-    other = Rig(rig.home, rig.engine, rig.database_url, rig.qbo_server, rig.procore_server, name="borealis")
+    other = Rig(rig.home, rig.engine, rig.qbo_server, rig.procore_server, name="borealis")
     other.bookkeeper = Bookkeeper(rig.qbo_server.url, OTHER_REALM, _token=_token(rig.qbo_server.url))
     other.publish(mapping=MAPPING, projects=f"customer,project,note\n61,{OTHER_PROJECT},Pier\n")
     return other

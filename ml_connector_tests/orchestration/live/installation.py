@@ -282,7 +282,7 @@ def open_installation(folder: Path) -> Iterator[Installation]:
         services = Services(site)
         try:
             rigs = {
-                name: Rig(site.home, engine, site.database_url, qbo_server, procore_server, name=name)
+                name: Rig(site.home, engine, qbo_server, procore_server, name=name)
                 for name in ZONES
             }
             _connect(rigs)
