@@ -4,6 +4,7 @@ MlConnectorError
 ├── SetupError            a person must change the installation; the text says what
 ├── BadRecord             one record cannot be understood; it is held, the others go on
 ├── DecisionRefused       a person's decision cannot stand; the text says why
+├── NoticeNotSent         a message to people did not leave; it is sent later
 └── VendorError           a call to QBO or Procore did not give what was asked for
     ├── PermanentError    asking again cannot help (4xx, broken promise of the protocol)
     │   └── ReconnectNeeded   the grant is gone; a person must connect the company again
@@ -29,6 +30,10 @@ class BadRecord(MlConnectorError):
 
 class DecisionRefused(MlConnectorError):
     """What a person decided cannot stand: it was decided before, is outdated, or is not theirs to decide."""
+
+
+class NoticeNotSent(MlConnectorError):
+    """Neither mail server nor chat took a message."""
 
 
 class VendorError(MlConnectorError):

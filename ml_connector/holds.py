@@ -16,7 +16,9 @@ class Reason(StrEnum):
     PROJECT_CLOSED = "PROJECT_CLOSED"
     UNMAPPED = "UNMAPPED"
     CODE_MISSING = "CODE_MISSING"
+    NO_BUDGET_LINE = "NO_BUDGET_LINE"
     VENDOR_AMBIGUOUS = "VENDOR_AMBIGUOUS"
+    VENDOR_PROPOSED = "VENDOR_PROPOSED"
     VENDOR_INACTIVE = "VENDOR_INACTIVE"
     CURRENCY = "CURRENCY"
     TAX_POLICY = "TAX_POLICY"
@@ -35,6 +37,7 @@ class Reason(StrEnum):
     NOT_YET_APPROVED_IN_PROCORE = "NOT_YET_APPROVED_IN_PROCORE"
     LOCKED_IN_PROCORE = "LOCKED_IN_PROCORE"
     CREDIT_ON_COMMITMENT = "CREDIT_ON_COMMITMENT"
+    EXPENSE_ON_COMMITMENT = "EXPENSE_ON_COMMITMENT"
     DRIFT = "DRIFT"
     RETAINAGE_POLICY = "RETAINAGE_POLICY"
     WAITING_FOR_BILL = "WAITING_FOR_BILL"
@@ -61,7 +64,7 @@ class Choice(StrEnum):
 
 
 NEEDS_COMMENT = (Choice.REJECT, Choice.EXCLUDE)  # the comment is the reason
-EXCLUDABLE = ("Bill", "VendorCredit")  # entities that can be left out of job cost by a person
+EXCLUDABLE = ("Bill", "VendorCredit", "Purchase")  # entities that can be left out of job cost by a person
 
 
 class Fixer(StrEnum):
@@ -82,6 +85,7 @@ class ReasonFacts:
     automatic: bool
     fails_day: bool  # refused or failed by Procore: the partition turns FAILED; else a WARN check
     choices: tuple[Choice, ...] = (Choice.EXCLUDE,)  # () where only the cause's end, or a replay, releases
+    decided_on: str = ""  # the entity whose record alone takes the choices besides exclude; "" for any
 
 
 REASONS: dict[Reason, ReasonFacts] = {
@@ -101,6 +105,17 @@ REASONS: dict[Reason, ReasonFacts] = {
         "one vendor of that name left in Procore, or the right one in vendors.csv",
         True,
         False,
+    ),
+    Reason.NO_BUDGET_LINE: ReasonFacts(
+        Fixer.PROJECT_CONTROLS, "a line for the code in the project's budget, or another rule", True, False
+    ),
+    Reason.VENDOR_PROPOSED: ReasonFacts(
+        Fixer.ACCOUNTING,
+        "the word of a person on the vendor, or a row in vendors.csv",
+        True,
+        False,
+        (Choice.APPROVE, Choice.REJECT, Choice.EXCLUDE),
+        decided_on="Vendor",  # its bills wait with it
     ),
     Reason.VENDOR_INACTIVE: ReasonFacts(
         Fixer.PROJECT_CONTROLS, "the vendor active in Procore, or the bill excluded", True, False
@@ -179,6 +194,12 @@ REASONS: dict[Reason, ReasonFacts] = {
     Reason.CREDIT_ON_COMMITMENT: ReasonFacts(
         Fixer.PROJECT_CONTROLS, "a rule for it, the policy for back-charges, or its exclusion", True, False
     ),
+    Reason.EXPENSE_ON_COMMITMENT: ReasonFacts(
+        Fixer.ACCOUNTING,
+        "a bill in its place in QBO, a rule that takes it elsewhere, or its exclusion",
+        True,
+        False,
+    ),
     Reason.DRIFT: ReasonFacts(
         Fixer.PROJECT_CONTROLS,
         "Procore and QBO brought together by a person, then a replay",
@@ -219,12 +240,14 @@ REASONS: dict[Reason, ReasonFacts] = {
 def choices_of(reason: Reason, *, entity: str, about: str) -> tuple[Choice, ...]:
     """What may be decided about a hold of `reason` on a record of `entity`.
 
-    Any held bill or credit can be excluded; the other choices are there where the hold says what they are about.
+    Any held bill, credit or purchase can be excluded; the other choices are there where the hold says what they are about.
     """
+    facts = REASONS[reason]
+    takes_others = bool(about) and facts.decided_on in ("", entity)
     return tuple(
         choice
-        for choice in REASONS[reason].choices
-        if (entity in EXCLUDABLE if choice is Choice.EXCLUDE else about)
+        for choice in facts.choices
+        if (entity in EXCLUDABLE if choice is Choice.EXCLUDE else takes_others)
     )
 
 
@@ -236,6 +259,7 @@ class Hold:
     that one fix would free ("PROJECT_NOT_LINKED customer 61"). `amount` is the money of the lines concerned.
     `about` is what a decision on it would hold for besides the version: the bill it may be a duplicate of, the close
     of the books, a digest of what would be sent; "" when there is nothing to choose but to exclude the record.
+    `wants` is the budget code that it waits for (project, cost code, cost type); it is not stored.
     """
 
     reason: Reason
@@ -244,10 +268,14 @@ class Hold:
     amount: Decimal
     line: int | None = None
     about: str = ""
+    wants: tuple[str, str, str] | None = None
 
+
+# What the cause of a hold says of a project that Procore does not show: nothing was refused, and no day fails for it.
+HIDDEN = "hidden project"
 
 # Holds that a change in Procore ends, which only a look at Procore can find.
-WAITS_FOR_LISTS = (Reason.CODE_MISSING, Reason.PROJECT_CLOSED, Reason.PERMISSION)
+WAITS_FOR_LISTS = (Reason.CODE_MISSING, Reason.NO_BUDGET_LINE, Reason.PROJECT_CLOSED, Reason.PERMISSION)
 WAITS_FOR_COMMITMENT = (
     Reason.COMMITMENT_MISSING,
     Reason.COMMITMENT_AMBIGUOUS,
@@ -258,4 +286,45 @@ WAITS_FOR_COMMITMENT = (
     Reason.NO_OPEN_PERIOD,
     Reason.NOT_YET_APPROVED_IN_PROCORE,
 )
-WAITS_FOR_DIRECTORY = (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_INACTIVE)
+WAITS_FOR_DIRECTORY = (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_PROPOSED, Reason.VENDOR_INACTIVE)
+
+MEANINGS: dict[Reason, str] = {
+    Reason.NO_PROJECT: "a line of job cost names no customer or project",
+    Reason.PROJECT_NOT_LINKED: "no row of projects.csv says which Procore project the customer is",
+    Reason.PROJECT_CLOSED: "the project is not active in Procore, and takes no cost",
+    Reason.UNMAPPED: "no rule of mapping.csv takes the line",
+    Reason.CODE_MISSING: "the project has no budget code of that cost code and cost type",
+    Reason.NO_BUDGET_LINE: "the budget code is there, but the project's budget has no line for it",
+    Reason.VENDOR_AMBIGUOUS: "several vendors in Procore may be the one of the bill",
+    Reason.VENDOR_PROPOSED: "the vendor is not linked yet, and a person is to confirm the link that is proposed",
+    Reason.VENDOR_INACTIVE: "the vendor is inactive in Procore",
+    Reason.CURRENCY: "the record is in another currency than the books, or its rate was changed after it was posted",
+    Reason.TAX_POLICY: "tax stands beside the lines, and nobody has chosen where it goes",
+    Reason.POSSIBLE_DUPLICATE: "another record has the same vendor, number and amount",
+    Reason.NOT_A_COST: "a line with a project stands on an account of the balance sheet",
+    Reason.ENTERED_AFTER_START: "it is dated before the start, and was entered after it",
+    Reason.COMMITMENT_MISSING: "the line goes to a commitment, and the vendor has none on the project",
+    Reason.COMMITMENT_AMBIGUOUS: "several commitments may be meant, and nothing on the bill says which",
+    Reason.COMMITMENT_NOT_APPROVED: "the commitment is not approved, so that nothing can be billed on it",
+    Reason.COMMITMENT_EXPECTED: "a direct cost whose vendor has an open commitment with that code",
+    Reason.VENDOR_MISMATCH: "the commitment that the bill names belongs to another vendor",
+    Reason.SOV_AMBIGUOUS: "several lines of the schedule of values have the code, or none has",
+    Reason.OVERBILLED: "the bill is for more than the schedule line has left, or releases more than is held",
+    Reason.NO_OPEN_PERIOD: "no billing period of the project is open for the date",
+    Reason.LATER_INVOICE_EXISTS: "the commitment has a later invoice, so that this one cannot change any more",
+    Reason.NOT_YET_APPROVED_IN_PROCORE: "an invoice of the commitment is not approved yet, and the next one waits for it",
+    Reason.LOCKED_IN_PROCORE: "Procore does not let the record be changed",
+    Reason.CREDIT_ON_COMMITMENT: "a credit, or a line below zero, goes to a commitment",
+    Reason.EXPENSE_ON_COMMITMENT: "a purchase without a bill goes to a commitment or to retainage",
+    Reason.DRIFT: "somebody changed or removed in Procore what was posted",
+    Reason.WAITING_FOR_BILL: "a payment of a bill that is not in Procore yet",
+    Reason.RETAINAGE_POLICY: "the commitment holds retainage, and nobody has chosen how the books show it",
+    Reason.UNBALANCED: "the figures of the record contradict each other: lines and total, payment and bill",
+    Reason.UNREADABLE: "the record has a form that is not understood",
+    Reason.REFUSED: "Procore refused it; the sentence has its answer",
+    Reason.PERIOD_CLOSED: "it is dated in a period that is closed (`books_closed_to`)",
+    Reason.OUTCOME_UNKNOWN: "it was sent, no answer came, and a look-up will tell whether Procore has it",
+    Reason.PERMISSION: "the service account may not do it there, or the project does not exist",
+    Reason.NEEDS_APPROVAL: "the policy `approval` asks for a person's word first",
+}
+"""What a hold of each reason means, in words for the list of reasons; the sentence of a hold has the figures."""

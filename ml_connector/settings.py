@@ -33,6 +33,8 @@ UI_VARIABLE = "ML_CONNECTOR_UI_URL"  # where people reach the Dagster UI: links 
 KEYS_VARIABLE = "ML_CONNECTOR_KEYS"  # the key ring itself; one of the three at most
 KEYS_FILE_VARIABLE = "ML_CONNECTOR_KEYS_FILE"
 KEYS_COMMAND_VARIABLE = "ML_CONNECTOR_KEYS_COMMAND"
+MAIL_ADDRESS = r"^[^@\s<>,]+@[^@\s<>,]+$"
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def _not_reserved(name: str) -> str:
@@ -102,6 +104,7 @@ class Policies(_Frozen):
     direct_cost_status: Literal["approved", "pending"] = "approved"
     overhead: Literal["exclude", "hold"] = "exclude"
     negative_line: Literal["hold", "net"] = "hold"  # of a direct cost, where Procore may refuse it
+    links: Literal["origin_id", "ledger_only"] = "origin_id"  # an origin id locks a record for people
     payment_reference: Literal["origin_id", "notes"] = "origin_id"
     direct_cost_payment_date: Literal["when_settled", "never"] = "when_settled"
     retainage: Literal["hold", "separate_line", "paid_short", "net_bill"] = "hold"
@@ -123,7 +126,10 @@ class Policies(_Frozen):
     tax_cost_code: str = ""  # with `own_code`
     tax_cost_type: str = ""
     foreign_currency: Literal["hold", "home_amount"] = "hold"
-    new_vendors: Literal["create", "hold"] = "create"  # a vendor without any candidate in Procore
+    new_vendors: Literal["create", "propose", "hold"] = "create"  # a vendor that has no link yet
+    budget_code_missing: Literal["hold", "create"] = "hold"  # a cost code and cost type that no one joined
+    budget_line_missing: Literal["warn", "hold"] = "warn"  # a budget code that the budget has no line for
+    expenses: Literal["off", "direct_cost"] = "off"  # what was paid by card, check or cash without a bill
     vendor_inactive: Literal["leave", "follow"] = "leave"  # a vendor made inactive in QBO, in Procore
     books_closed_to: date | None = None  # changes dated up to here that are first seen from now on are held
     edit_after_posting: Literal["follow", "hold"] = "follow"  # a change of a bill that is in Procore
@@ -132,6 +138,16 @@ class Policies(_Frozen):
     )
     approval_above: Decimal | None = Field(default=None, ge=0, max_digits=18, decimal_places=2)
     approval_two_persons: bool = False  # who published the mapping may not approve by it
+
+    @property
+    def links_invoices(self) -> bool:
+        """Whether subcontractor invoices carry an origin id; under review, people must be able to edit them."""
+        return self.links == "origin_id" and self.requisition_status == "approved"
+
+    @property
+    def links_payments(self) -> bool:
+        """Whether contract payments carry an origin id, and no mark in their notes."""
+        return self.links == "origin_id" and self.payment_reference == "origin_id"
 
     @model_validator(mode="after")
     def _tax_has_a_code(self) -> "Policies":
@@ -159,6 +175,48 @@ class Timing(_Frozen):
     )  # a copy of Procore's lists older than this is refreshed before mapping
 
 
+class MailServer(_Frozen):
+    """Where alarms and notes leave as e-mail. The password stands in a file of its own."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    sender: str = Field(pattern=MAIL_ADDRESS)
+    user: str = ""
+    password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _secrets_are_not_sent_in_the_open(self) -> "MailServer":
+        if self.security == "none" and self.host not in LOOPBACK_NAMES:
+            raise ValueError("security: none is for a mail server on this machine alone")
+        if bool(self.user) != (self.password_file is not None):
+            raise ValueError("user and password_file go together")
+        return self
+
+
+MailAddress = Annotated[str, StringConstraints(pattern=MAIL_ADDRESS)]
+
+
+class Alarms(_Frozen):
+    """Who is told of trouble, how, and when a wait becomes one."""
+
+    to: tuple[MailAddress, ...] = ()
+    hook_file: Path | None = (
+        None  # its one line is an address that takes {"text": …}; who has it can post there
+    )
+    mail: MailServer | None = None
+    hold_days: int = Field(default=7, ge=1)  # a record that waits for longer
+    unread_hours: int = Field(default=2, ge=1)  # QuickBooks not read for longer
+    accounting: tuple[MailAddress, ...] = ()  # the morning note with the sheet of what waits
+    projects: Mapping[str, tuple[MailAddress, ...]] = {}  # the morning note of a Procore project, by its id
+
+    @model_validator(mode="after")
+    def _mail_has_a_server(self) -> "Alarms":
+        if (self.to or self.accounting or self.projects) and self.mail is None:
+            raise ValueError("addresses need `mail`: host and sender of the mail server")
+        return self
+
+
 class Connection(_Frozen):
     """One QBO company feeding one Procore company, as `connections/<name>/connection.yaml` says."""
 
@@ -171,6 +229,7 @@ class Connection(_Frozen):
     limits: Limits = Limits()
     policies: Policies = Policies()
     timing: Timing = Timing()
+    alarms: Alarms = Alarms()
     operator: str = "accounting"
 
     @property

@@ -16,15 +16,20 @@ ZERO, CENT = Decimal(0), Decimal("0.01")
 DIGITS = 15  # before the point; more is no money
 REFERENCE = re.compile(r"qbo:\d+:[a-z]+:[^\]\s]+")
 _IN_NOTES = re.compile(r"\[(qbo:\d+:billpayment:[^\]\s]+)\]")
-_KINDS = {"Bill": "bill", "VendorCredit": "vendorcredit", "BillPayment": "billpayment"}
+_KINDS = {
+    "Bill": "bill",
+    "VendorCredit": "vendorcredit",
+    "Purchase": "purchase",
+    "BillPayment": "billpayment",
+}
 _WRITES = ("POST", "PATCH", "PUT", "DELETE")
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A bill, credit or payment as QBO has it now. `total` is None when no amount can be read from it.
+    """A bill, credit, purchase or payment as QBO has it now. `total` is None when no amount can be read from it.
 
-    A credit's total is below zero. A payment's total is its cash and the credits that it uses.
+    The total of a credit or refund is below zero. A payment's total is its cash and the credits that it uses.
     """
 
     name: str  # "bill:4471"
@@ -39,7 +44,7 @@ class Saved:
 
     @property
     def kind(self) -> str:
-        """bill, vendorcredit or billpayment."""
+        """bill, vendorcredit, purchase or billpayment."""
         return self.name.partition(":")[0]
 
 
@@ -142,7 +147,8 @@ def _saved(entity: str, raw: Mapping[str, Any]) -> Saved:
     applied = list(_applied(raw)) if kind == "billpayment" else []
     credits = sum((amount for to, _, amount in applied if to != "Bill"), ZERO)
     if total is not None:
-        total = -total if kind == "vendorcredit" else total + credits
+        is_credit = kind == "vendorcredit" or (kind == "purchase" and raw.get("Credit") is True)
+        total = -total if is_credit else total + credits
     rate = _number(raw.get("ExchangeRate"))
     return Saved(
         name=f"{kind}:{raw.get('Id')}",

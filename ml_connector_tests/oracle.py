@@ -9,7 +9,7 @@ import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from ml_connector_tests.evidence import CENT, ZERO, Evidence, Live, Saved, gather
 
 SHOWN = 40  # findings for people
-NAMES = {"Bill": "bill", "VendorCredit": "vendorcredit", "BillPayment": "billpayment"}
+NAMES = {"Bill": "bill", "VendorCredit": "vendorcredit", "Purchase": "purchase", "BillPayment": "billpayment"}
 
 
 class Trouble(StrEnum):
@@ -58,12 +58,14 @@ class Statement:
 
     `links`: Procore record ("requisition:55") -> reference. `excluded`: money left out by kind, where it is not told by
     record. `complete`: what is not in `records` was not read yet, and neither is a version that is not the one told.
+    `expenses`: purchases belong in Procore, too; without it only those that are there, or in `records`, are judged.
     """
 
     records: Mapping[str, Stated] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     excluded: Mapping[str, Decimal] = field(default_factory=dict)
     complete: bool = False
+    expenses: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,13 @@ class Judge:
         return live.reference or self.statement.links.get(live.name, "")
 
     def _names(self) -> list[str]:
-        """Every bill, credit and payment that any side knows."""
-        names = {*self.evidence.books, *self.by_source, *self.statement.records}
+        """Every bill, credit, payment and, where they belong in Procore, purchase that any side knows."""
+        books = {
+            name
+            for name in self.evidence.books
+            if self.statement.expenses or not name.startswith("purchase:")
+        }
+        names = {*books, *self.by_source, *self.statement.records}
         return sorted(name for name in names if name.partition(":")[0] in NAMES.values())
 
     def _stated(self, name: str) -> Stated:
@@ -210,10 +217,10 @@ class Judge:
             twins = [
                 other
                 for other in self.evidence.live
-                if other.id != live.id and other.reference and _looks(other) == _looks(live)
+                if other.id != live.id and self._reference(other) and _looks(other) == _looks(live)
             ]
             if twins:
-                source = _source(twins[0].reference)
+                source = _source(self._reference(twins[0]))
                 text = f"{live.name} without a link is the same as {twins[0].name}"
                 self._find(Trouble.DOUBLED, source, text, live.amount)
         origins = Counter(str(vendor.get("origin_id") or "") for vendor in self.evidence.vendors)
@@ -457,7 +464,7 @@ def _fits(live: Live, parts: Sequence[str]) -> bool:
     """Whether a record stands where its link says: entity and target."""
     match live.kind:
         case "direct_cost":
-            return parts[2] in ("bill", "vendorcredit") and parts[4] == live.parent
+            return parts[2] in ("bill", "vendorcredit", "purchase") and parts[4] == live.parent
         case "requisition":
             return parts[2] == "bill" and parts[4] == live.parent
         case _:
@@ -505,6 +512,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--status", type=Path, action="append", default=[], help="ml-connector status --json")
     parser.add_argument("--at-least", type=int, default=0, help="writes that must have been tried")
     parser.add_argument("--unchanged-since", type=int, help="number of a call after which no write may come")
+    parser.add_argument("--expenses", action="store_true", help="purchases belong in Procore, too")
     parser.add_argument("--json", action="store_true")
     return parser
 
@@ -516,7 +524,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = judge(
             given.qbo.rstrip("/"),
             given.procore.rstrip("/"),
-            statement_of({"stated": given.stated, "holds": given.holds, "status": given.status}),
+            replace(
+                statement_of({"stated": given.stated, "holds": given.holds, "status": given.status}),
+                expenses=given.expenses,
+            ),
             realm=given.realm,
             at_least=given.at_least,
             unchanged_since=given.unchanged_since,

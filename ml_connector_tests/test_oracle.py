@@ -104,6 +104,17 @@ def test_money_that_is_nowhere_is_lost(desk: Desk) -> None:
     assert told(desk.report()) == [("lost", "bill:2", Decimal(9000))]
 
 
+def test_a_purchase_is_money_like_a_bill_where_expenses_are_posted(desk: Desk) -> None:
+    desk.right()
+    spent = {"PaymentType": "Cash", "AccountRef": {"value": "35"}, "Line": [line(15, item="101")]}
+    refund = desk.bookkeeper.post("purchase", {**spent, "Credit": True})["Purchase"]
+    assert told(desk.report()) == []
+    assert told(desk.report(expenses=True)) == [("lost", f"purchase:{refund['Id']}", Decimal(-15))]
+    desk.cost("-15", invoice_number="", origin_id=f"qbo:{REALM}:purchase:{refund['Id']}:101")
+    report = desk.report(expenses=True)
+    assert (told(report), report.saved, report.posted) == ([], Decimal(9985), Decimal(9985))
+
+
 def test_what_is_held_or_left_out_is_believed_as_far_as_the_sums_go(desk: Desk) -> None:
     desk.cost("600")
     nine = {"bill:2": Stated(held=Decimal(9000))}
@@ -195,6 +206,15 @@ def test_what_was_linked_without_a_mark_counts_for_its_bill(desk: Desk) -> None:
     assert told(desk.report()) == [("lost", "bill:2", Decimal(9000))]
     link = f"qbo:{REALM}:bill:{desk.progress['Id']}:{SC_007}"
     assert told(desk.report(links={"requisition:55": link})) == []
+
+
+def test_a_record_without_a_mark_that_repeats_a_linked_one_is_doubled(desk: Desk) -> None:
+    desk.invoice()
+    for cost in (81, 82):
+        desk.cost(id=cost, origin_id=None, writes=1)
+    name = f"bill:{desk.direct['Id']}"
+    report = desk.report(links={"direct_cost:81": f"qbo:{REALM}:{name}:101"})
+    assert told(report) == [("doubled", name, Decimal(1000))]
 
 
 def test_a_payment_that_is_lost_short_doubled_or_for_another_contract_is_found(desk: Desk) -> None:

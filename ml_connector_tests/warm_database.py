@@ -18,7 +18,7 @@ declare
     filled text[] := '{}';
 begin
     for name in select oid from pg_class where relkind = 'r' and relnamespace = 'ml_connector'::regnamespace
-        and relname <> 'alembic_version'
+        and relname <> 'schema_version'
     loop
         execute format('select exists (select from %s)', name) into is_filled;
         if is_filled then

@@ -7,7 +7,7 @@ from sqlalchemy import Connection as Database
 
 from ml_connector.errors import BadRecord
 from ml_connector.holds import Choice, Reason
-from ml_connector.qbo.models import Bill, Entity, Ref, parse_bill
+from ml_connector.qbo.models import JOB_COSTS, Bill, Entity, Ref, parse_bill
 from ml_connector.store import aliases, decisions, landing
 from ml_connector.store.decisions import BY_CONTENT, Made
 
@@ -64,7 +64,7 @@ def _say_the_same(one: landing.Version, other: landing.Version, merged: Mapping[
 
 def _content(version: landing.Version, merged: Mapping[str, str]) -> Bill | None:
     """A bill without what a payment, or a vendor renamed or merged, changes; None for no bill, or an unreadable one."""
-    if version.tombstone or version.entity not in (Entity.BILL, Entity.VENDOR_CREDIT):
+    if version.tombstone or version.entity not in JOB_COSTS:
         return None
     try:
         bill = parse_bill(version.raw, Entity(version.entity))

@@ -30,7 +30,7 @@ from ml_connector.mapping.models import (
 from ml_connector.mapping.payment_holds import payment_hold
 from ml_connector.mapping.posted_rates import at_rate_of, differ_in_rate_alone, posted_bill
 from ml_connector.mapping.resolve import map_bill
-from ml_connector.mapping.wording import bill_words
+from ml_connector.mapping.wording import KIND_WORDS, bill_words
 from ml_connector.money import ZERO, parse_amount, total
 from ml_connector.procore.models import Catalog
 from ml_connector.qbo.models import (
@@ -38,10 +38,13 @@ from ml_connector.qbo.models import (
     Entity,
     Raw,
     document_key,
+    is_refund,
     parse_bill,
     parse_bill_payment,
     parse_vendor,
+    sign_of,
     updated_at,
+    vendor_id_of,
 )
 from ml_connector.settings import Connection
 from ml_connector.store import landing, ledger, records
@@ -49,6 +52,7 @@ from ml_connector.store.decisions import Made
 from ml_connector.store.records import Decision, MappedLine, State
 
 EXCLUDED_BY_DECISION = "EXCLUDED_BY_DECISION"
+EXPENSES_OFF = "EXPENSES_OFF"
 NOT_PUBLISHED = "mapping.csv was never published: run `ml-connector mapping publish`"
 
 
@@ -147,9 +151,9 @@ class Deciding:
         )
 
     def _unreadable(self, version: landing.Version, error: BadRecord) -> Decision:
-        raw, sign = version.raw, -1 if version.entity == Entity.VENDOR_CREDIT else 1
+        raw = version.raw
         try:
-            amount = sign * parse_amount(raw.get("TotalAmt"), field="TotalAmt") + ZERO
+            amount = sign_of(version.entity, raw) * parse_amount(raw.get("TotalAmt"), field="TotalAmt") + ZERO
         except BadRecord:
             amount = ZERO
         number = str(raw.get("DocNumber") or "without number")[:40]
@@ -163,6 +167,9 @@ class Deciding:
     def _bill(self, version: landing.Version, bill: Bill) -> Decision:
         if bill.not_yet:
             return self._not_yet(version, bill)
+        is_off = bill.entity is Entity.PURCHASE and self.connection.policies.expenses == "off"
+        if is_off and version.qbo_id not in self.live:  # taken up before the policy was turned off
+            return self._excluded(version, bill, self._amount(bill), reason=EXPENSES_OFF)
         if bill.txn_date < self.connection.start_date and not self._is_brought_in(version):
             return self._before_start(version, bill, self._amount(bill))
         if self.books.rules is None:
@@ -263,9 +270,7 @@ class Deciding:
         )
 
     def _duplicate(self, version: landing.Version, bill: Bill) -> list[Hold]:
-        twins = [
-            twin for twin in self.twins.get(document_of(version.raw), []) if twin.qbo_id != version.qbo_id
-        ]
+        twins = [twin for twin in self._namesakes(version, bill) if twin.qbo_id != version.qbo_id]
         if not twins or version.qbo_id in self.live:
             return []
         taken = ledger.live_amounts(
@@ -278,13 +283,26 @@ class Deciding:
         if not first:
             return []
         other = min(first, key=lambda twin: _entered(twin.qbo_id))
-        kind = "bill" if bill.entity is Entity.BILL else "credit"
+        kind = KIND_WORDS[bill.entity].split()[-1]
         sentence = (
             f"the same vendor has another {kind} with this number, dated {other.txn_date} over {other.total} "
             f"(QBO id {other.qbo_id}). Correct the number in QBO, delete one, or decide that it is no duplicate."
         )
         cause = duplicate_of(other.qbo_id)
         return [self._hold(Reason.POSSIBLE_DUPLICATE, sentence, cause, bill, about=other.qbo_id)]
+
+    def _namesakes(self, version: landing.Version, bill: Bill) -> Sequence[landing.Twin]:
+        """Records of one vendor and number; of purchases, which banks number `Debit`, only those of the same money."""
+        twins = self.twins.get(document_of(version.entity, version.raw), [])
+        if bill.entity is not Entity.PURCHASE:
+            return twins
+        alike = [twin.qbo_id for twin in twins if twin.total == bill.total]
+        others = landing.newest(self.db, self.connection.name, version.entity, alike)
+        return [
+            twin
+            for twin in twins
+            if twin.qbo_id in others and is_refund(version.entity, others[twin.qbo_id].raw) == bill.is_refund
+        ]
 
     def _are_two(self, version: landing.Version, other: str) -> bool:
         """Whether a person said, about the one or the other, that the two records are no duplicates."""
@@ -465,11 +483,9 @@ def _line(part: Part, *, waits: bool) -> MappedLine:
     )
 
 
-def document_of(raw: Raw) -> tuple[str, str]:
+def document_of(entity: str, raw: Raw) -> tuple[str, str]:
     """Vendor id and document number, by which duplicates are found; "" for what is missing."""
-    vendor = raw.get("VendorRef")
-    vendor_id = str(vendor.get("value", "")) if isinstance(vendor, dict) else ""
-    return vendor_id, document_key(str(raw.get("DocNumber") or ""))
+    return vendor_id_of(entity, raw) or "", document_key(str(raw.get("DocNumber") or ""))
 
 
 def duplicate_of(qbo_id: str) -> str:

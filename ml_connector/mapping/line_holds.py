@@ -3,10 +3,10 @@
 When a line is held is decided in `resolve`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from ml_connector.holds import Hold, Reason
+from ml_connector.holds import HIDDEN, Hold, Reason
 from ml_connector.mapping.matching import Facts
 from ml_connector.mapping.models import Outcome
 from ml_connector.mapping.wording import line_words, name_words, quoted, sentence
@@ -61,6 +61,15 @@ def no_project(piece: Piece, why: str) -> Hold:
     return _hold(piece, Reason.NO_PROJECT, text, f"{piece.bill.entity} {piece.bill.id}")
 
 
+def on_commitment(piece: Piece) -> Hold:
+    """A rule sends a purchase to a commitment, which only bills draw on."""
+    text = (
+        f"goes to a commitment by row {piece.outcome.row if piece.outcome else 0} of mapping.csv, and an expense cannot"
+        " draw on one: enter it as a bill in QBO, or let another row take it"
+    )
+    return _hold(piece, Reason.EXPENSE_ON_COMMITMENT, text, f"{piece.bill.entity} {piece.bill.id}")
+
+
 def not_linked(piece: Piece, customer: Ref) -> Hold:
     """The line's customer is not in projects.csv."""
     text = (
@@ -79,13 +88,16 @@ def closed(piece: Piece, project: CatalogProject) -> Hold:
     return _hold(piece, Reason.PROJECT_CLOSED, text, f"project {project.id}")
 
 
-def hidden(piece: Piece, project_id: str) -> Hold:
-    """Procore's list has closed projects too, but none that the service account is not permitted (procore-api 1)."""
+def hidden(piece: Piece, project_id: str, *, named_in: str) -> Hold:
+    """Procore's list has closed projects too, but none that the service account is not permitted (procore-api 1).
+
+    A number that no project has looks the same: the sentence tells both, and `named_in` where the number stands.
+    """
     text = (
-        f"goes to project {project_id}, which Procore does not list for ml-connector: give the service account that"
-        " project, or correct its id in projects.csv"
+        f"goes to project {project_id}, which Procore does not list for ml-connector: it is not permitted, or there is"
+        f" no such project. Give the service account that project, or correct its id in {named_in} and publish it"
     )
-    return _hold(piece, Reason.PERMISSION, text, f"project {project_id}")
+    return _hold(piece, Reason.PERMISSION, text, f"{HIDDEN} {project_id}")
 
 
 def unreadable(piece: Piece, project: CatalogProject) -> Hold:
@@ -94,19 +106,54 @@ def unreadable(piece: Piece, project: CatalogProject) -> Hold:
         f"goes to project {quoted(project.name, 40)} ({project.id}), whose budget codes Procore does not show to"
         f" ml-connector ({quoted(project.unreadable)}): give the service account that project"
     )
-    return _hold(piece, Reason.PERMISSION, text, f"project {project.id}")
+    return _hold(piece, Reason.PERMISSION, text, f"{HIDDEN} {project.id}")
 
 
-def code_missing(piece: Piece, project: CatalogProject, outcome: Outcome) -> Hold:
-    """The project has no such active budget code; the nearest it has are offered."""
-    pair = _pair(outcome.cost_code, outcome.cost_type)
+def code_missing(piece: Piece, project: CatalogProject, outcome: Outcome, *, is_made: bool) -> Hold:
+    """The project has no such active budget code; the nearest it has are offered. `is_made`: we make it where we can."""
+    pair, key = _pair(outcome.cost_code, outcome.cost_type), _key(outcome)
     where = f"row {outcome.row} of mapping.csv" if outcome.row else "tax_cost_code in connection.yaml"
     near = ", ".join(_pair(*found) for found in _nearest(project, outcome))
-    text = (
-        f"needs budget code {pair}, which project {quoted(project.name, 30)} ({project.id}) lacks:"
-        f" add it there or correct {where}" + (f"; nearest: {near}" if near else "")
+    lacking = f"needs budget code {pair}, which project {quoted(project.name, 30)} ({project.id})"
+    if key in project.codes:
+        text = f"{lacking} has as inactive: make it active there or correct {where}"
+    elif is_made and key in project.not_made:
+        why = quoted(project.not_made[key], 200)
+        text = f"{lacking} lacks, and it could not be made ({why}): add it there or correct {where}"
+    elif is_made:
+        text = f"{lacking} lacks: it is made when the bill is posted, as far as its cost code and cost type are there"
+    else:
+        text = f"{lacking} lacks: add it there or correct {where}"
+    wants = (project.id, *key) if is_made and key not in project.codes else None
+    hold = _hold(
+        piece,
+        Reason.CODE_MISSING,
+        text + (f"; nearest: {near}" if near else ""),
+        f"project {project.id} {pair}",
     )
-    return _hold(piece, Reason.CODE_MISSING, text, f"project {project.id} {pair}")
+    return replace(hold, wants=wants)
+
+
+def no_budget_line(piece: Piece, project: CatalogProject, outcome: Outcome) -> Hold:
+    """The budget of the project has no line for the code, or that is not known."""
+    pair = _pair(outcome.cost_code, outcome.cost_type)
+    whose = f"project {quoted(project.name, 30)} ({project.id})"
+    if project.budget is None:
+        text = (
+            f"goes to {pair} of {whose}, whose budget was not read yet: it is when the bill is to be posted"
+        )
+    elif project.budget.unreadable:
+        text = (
+            f"goes to {pair} of {whose}, whose budget Procore does not show to ml-connector"
+            f" ({quoted(project.budget.unreadable)}): give the service account the Budget tool of that project"
+        )
+    else:
+        where = f"row {outcome.row} of mapping.csv" if outcome.row else "tax_cost_code in connection.yaml"
+        text = (
+            f"goes to {pair}, which the budget of {whose} has no line for: add one there or correct {where}"
+        )
+    hold = _hold(piece, Reason.NO_BUDGET_LINE, text, f"project {project.id} {pair}")
+    return replace(hold, wants=(project.id, *_key(outcome)))
 
 
 def _hold(piece: Piece, reason: Reason, text: str, cause: str) -> Hold:
@@ -121,6 +168,10 @@ def _standing(piece: Piece) -> str:
     if facts.account is None:
         return "no account"
     return f"account {quoted(f'{facts.account.number} {facts.account.full_name}')}"
+
+
+def _key(outcome: Outcome) -> tuple[str, str]:
+    return outcome.cost_code.upper(), outcome.cost_type.upper()
 
 
 def _pair(cost_code: str, cost_type: str) -> str:

@@ -97,6 +97,7 @@ class ProjectLinks:
 
     version: int
     by_customer: Mapping[str, str]
+    rows: Mapping[str, int] = field(default_factory=dict)  # where a customer stands in the file
 
 
 @dataclass(frozen=True)

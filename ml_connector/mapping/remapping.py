@@ -18,20 +18,19 @@ from ml_connector.mapping.models import Outcome, RuleBook
 from ml_connector.mapping.publishing import newest_rules, rules_of
 from ml_connector.mapping.windows import Mapper
 from ml_connector.procore.models import Catalog
-from ml_connector.qbo.models import Entity
+from ml_connector.qbo.models import JOB_COSTS, Entity
 from ml_connector.settings import Connection
 from ml_connector.store import audit, history, records, sheets, windows
 from ml_connector.store.records import Decision, MappedLine, State
 
 SLICE = 500
-BILLS = (Entity.BILL, Entity.VENDOR_CREDIT)
 SHEET = "Sheet"  # entity of audit entries on sheets
 PREVIEWED, APPLIED = "previewed", "applied"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A settled bill or credit that other rules decide otherwise.
+    """A settled bill, credit or purchase that other rules decide otherwise.
 
     `before` and `after` are the parts of its lines that differ: those that are posted, or were left out, and those in
     their place. `is_closed`: it is dated in closed books, and so it stays as it is.
@@ -63,7 +62,7 @@ class Applied:
 
 
 class Remapping:
-    """Settled bills and credits of one connection, mapped afresh by `rules` with Procore's lists in `catalog`."""
+    """Settled bills, credits and purchases of one connection, mapped afresh by `rules` with Procore's lists in `catalog`."""
 
     def __init__(self, connection: Connection, engine: Engine, catalog: Catalog, rules: RuleBook) -> None:
         self.rules = rules
@@ -79,7 +78,7 @@ class Remapping:
         """
         with self._engine.connect() as db:
             books = replace(self._mapper.books(db), rules=self.rules)
-        for entity in BILLS:
+        for entity in JOB_COSTS:
             after = ""
             while True:
                 with self._engine.begin() as db:

@@ -31,7 +31,7 @@ from ml_connector.mapping.models import (
     folded,
 )
 from ml_connector.money import ZERO, in_cents, split, total
-from ml_connector.procore.models import Catalog
+from ml_connector.procore.models import BudgetCode, Catalog, CatalogProject
 from ml_connector.qbo.models import TAX_LINE, Bill, Entity, Line
 from ml_connector.settings import Policies
 
@@ -64,7 +64,7 @@ def map_bill(
     catalog: Catalog,
     policies: Policies,
 ) -> MappedBill:
-    """Decide every line of one version of a bill or vendor credit."""
+    """Decide every line of one version of a bill, vendor credit or purchase."""
     money: list[MoneyLine] = []
     texts = []
     for line in bill.lines:
@@ -167,7 +167,9 @@ class _Deciding:
             share = replace(piece, amount=amount, outcome=outcome)
             if not amount and piece.whole:
                 continue  # a cent shared by three leaves nothing for two
-            if outcome.route in (Route.DIRECT_COST, Route.COMMITMENT):
+            if self.bill.entity is Entity.PURCHASE and outcome.route in (Route.COMMITMENT, Route.RETAINAGE):
+                yield self._held(share, line_holds.on_commitment(share))
+            elif outcome.route in (Route.DIRECT_COST, Route.COMMITMENT):
                 yield self._coded(share, outcome, alone=len(rule.outcomes) == 1)
             elif outcome.route is Route.EXCLUDE:
                 yield self._excluded(share, outcome.reason)
@@ -191,13 +193,14 @@ class _Deciding:
             return self._held(piece, self._no_project(piece))
         project = self.catalog.projects.get(project_id)
         if project is None:
-            return self._held(piece, line_holds.hidden(piece, project_id))
+            named_in = self._where_named(line, outcome)
+            return self._held(piece, line_holds.hidden(piece, project_id, named_in=named_in))
         if not project.active or project.unreadable:
             why_not = line_holds.unreadable if project.active else line_holds.closed
             return self._held(piece, why_not(piece, project))
-        code = project.codes.get((outcome.cost_code.upper(), outcome.cost_type.upper()))
-        if code is None or not code.active:
-            return self._held(piece, line_holds.code_missing(piece, project, outcome))
+        code = self._code(piece, project, outcome)
+        if isinstance(code, Hold):
+            return self._held(piece, code)
         posted = Posted(
             line=line.number,
             amount=piece.amount,
@@ -215,6 +218,15 @@ class _Deciding:
             return Committed(**vars(posted), commitment=outcome.commitment)
         return posted
 
+    def _code(self, piece: Piece, project: CatalogProject, outcome: Outcome) -> BudgetCode | Hold:
+        code = project.codes.get((outcome.cost_code.upper(), outcome.cost_type.upper()))
+        if code is None or not code.active:
+            is_made = self.policies.budget_code_missing == "create"
+            return line_holds.code_missing(piece, project, outcome, is_made=is_made)
+        if self.policies.budget_line_missing == "hold" and not _is_budgeted(project, code):
+            return line_holds.no_budget_line(piece, project, outcome)
+        return code
+
     def _no_project(self, piece: Piece) -> Hold:
         customer = piece.line.customer
         if customer is not None:
@@ -227,6 +239,14 @@ class _Deciding:
         name = customer_name(line.customer, self.reference)
         by_customer = self.links.by_customer
         return by_customer.get(folded(line.customer.id)) or by_customer.get(folded(name), "")
+
+    def _where_named(self, line: Line, outcome: Outcome) -> str:
+        """The row of a sheet that names the project of the line."""
+        if outcome.project or line.customer is None:
+            return f"row {outcome.row} of mapping.csv"
+        rows, by_id = self.links.rows, folded(line.customer.id)
+        row = rows.get(by_id) or rows.get(folded(customer_name(line.customer, self.reference)))
+        return "projects.csv" if row is None else f"row {row} of projects.csv"
 
     def _without_rule(self, piece: Piece) -> Excluded | Held:
         facts, has_project = piece.facts, piece.line.customer is not None
@@ -297,6 +317,10 @@ def _without_idle_zeros(parts: Sequence[Part]) -> list[Part]:
         Excluded(part.line, part.amount, "NO_MONEY", part.rule, "") if is_idle(part) else part
         for part in parts
     ]
+
+
+def _is_budgeted(project: CatalogProject, code: BudgetCode) -> bool:
+    return project.budget is not None and code.wbs_code_id in project.budget.codes
 
 
 def _is_not_a_cost(facts: Facts) -> bool:

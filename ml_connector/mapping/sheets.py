@@ -95,7 +95,11 @@ def parse_projects(content: bytes, version: int) -> ProjectLinks:
             faults.append(Fault(row.number, "customer", f"row {first} links it to another project, {other}"))
     if faults:
         raise SheetRefused(PROJECTS_SHEET, sorted(faults, key=lambda fault: fault.row))
-    return ProjectLinks(version, {customer: project for customer, (_, project) in links.items()})
+    return ProjectLinks(
+        version,
+        by_customer={customer: project for customer, (_, project) in links.items()},
+        rows={customer: row for customer, (row, _) in links.items()},
+    )
 
 
 def warnings(rulebook: RuleBook) -> list[Fault]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection as Database
 
 from ml_connector.errors import BadRecord
-from ml_connector.qbo.models import Raw, parse_vendor, updated_at
+from ml_connector.qbo.models import Raw, parse_vendor, updated_at, vendor_field, vendor_id_of
 from ml_connector.store import aliases, landing, ledger
 from ml_connector.store.aliases import Moved, Named
 
@@ -72,10 +72,10 @@ def as_entered(
         named = before.get(version.qbo_id)
         if named is None or version.tombstone or version.qbo_id not in live:
             continue
-        now = str(version.raw["VendorRef"]["value"])
-        if ends.get(named.vendor) == ends.get(now, now):  # else it was corrected since
-            vendor = {"value": named.vendor, "name": named.name}
-            given[number] = replace(version, raw={**version.raw, "VendorRef": vendor})
+        field, now = vendor_field(entity), vendor_id_of(entity, version.raw)
+        if now is not None and ends.get(named.vendor) == ends.get(now, now):  # else it was corrected since
+            vendor = {**version.raw[field], "value": named.vendor, "name": named.name}
+            given[number] = replace(version, raw={**version.raw, field: vendor})
     return given
 
 

@@ -12,28 +12,27 @@ from typing import Any
 from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, Row
 
-from ml_connector.holds import Reason
+from ml_connector.holds import WAITS_FOR_DIRECTORY, Reason
 from ml_connector.mapping.decided import standing
-from ml_connector.mapping.deciding import Books, Deciding, document_of, duplicate_of
+from ml_connector.mapping.deciding import EXPENSES_OFF, Books, Deciding, document_of, duplicate_of
 from ml_connector.mapping.models import Reference
 from ml_connector.mapping.publishing import newest_links, newest_rules
 from ml_connector.mapping.vendor_merges import as_entered, find_merges
 from ml_connector.money import ZERO
 from ml_connector.procore.models import Catalog
-from ml_connector.qbo.models import Entity, parse_account, parse_customer, parse_item
+from ml_connector.qbo.models import JOB_COSTS, Entity, parse_account, parse_customer, parse_item
 from ml_connector.settings import Connection
 from ml_connector.store import aliases, audit, cursor, landing, ledger, records, windows
 from ml_connector.store.records import Decision, Only, State
 
 CHUNK = 500
-MAPPED = (Entity.VENDOR, Entity.BILL, Entity.VENDOR_CREDIT, Entity.BILL_PAYMENT)
-BILLS = (Entity.BILL, Entity.VENDOR_CREDIT)
+MAPPED = (Entity.VENDOR, *JOB_COSTS, Entity.BILL_PAYMENT)
 FREED_BY_MERGE = (Reason.VENDOR_MISMATCH, Reason.COMMITMENT_MISSING)
 
 
 @dataclass
 class Mapped:
-    """What mapping did: records by entity and state, and money of bills and credits (total, excluded, held)."""
+    """What mapping did: records by entity and state, and money of bills and the like (total, excluded, held)."""
 
     states: dict[tuple[Entity, State], int] = field(default_factory=dict)
     total: Decimal = ZERO
@@ -87,9 +86,9 @@ class Mapper:
             after = 0
             while True:
                 with self.engine.connect() as db:
-                    numbers = records.to_map(
+                    numbers = to_map(
                         db,
-                        self.connection.name,
+                        self.connection,
                         entity,
                         days,
                         again_held=True,
@@ -166,7 +165,7 @@ class Mapper:
     def decide(self, db: Database, entity: Entity, numbers: Sequence[int], books: Books) -> list[Decision]:
         """The decisions by `books` on versions of one kind, in the order of their landing `numbers`."""
         versions = landing.by_number(db, self.connection.name, numbers)
-        if entity in BILLS:
+        if entity in JOB_COSTS:
             versions = as_entered(db, self.connection.name, entity, versions)
         ids = [version.qbo_id for version in versions.values()]
         live = ledger.live_amounts(db, self.connection.name, entity, ids)
@@ -179,10 +178,42 @@ class Mapper:
     def _twins(
         self, db: Database, entity: Entity, versions: Sequence[landing.Version]
     ) -> dict[tuple[str, str], list[landing.Twin]]:
-        documents = [document_of(version.raw) for version in versions]
+        documents = [document_of(entity, version.raw) for version in versions]
         return landing.same_documents(
             db, self.connection.name, entity, [pair for pair in documents if all(pair)]
         )
+
+
+def to_map(
+    db: Database,
+    connection: Connection,
+    entity: Entity,
+    days: Sequence[date],
+    *,
+    again_held: bool,
+    limit: int,
+    after: int,
+    only: Only = None,
+) -> list[int]:
+    """Landing numbers to be decided, as of `records.to_map`.
+
+    Of purchases, with the policy `expenses: off`, only those that were taken up before; and once it is on, also those
+    that were left out for it.
+    """
+    is_off = connection.policies.expenses == "off"
+    is_expense = entity is Entity.PURCHASE
+    return records.to_map(
+        db,
+        connection.name,
+        entity,
+        days,
+        again_held=again_held,
+        limit=limit,
+        after=after,
+        only=only,
+        known_alone=is_expense and is_off,
+        again_left_out=EXPENSES_OFF if is_expense and not is_off else "",
+    )
 
 
 def load_reference(db: Database, connection: Connection) -> Reference:
@@ -203,7 +234,7 @@ def load_reference(db: Database, connection: Connection) -> Reference:
 def _waiting_for_vendor(row: Row[Any]) -> list[str]:
     if row.entity != Entity.VENDOR:
         return []
-    reasons = (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_INACTIVE, Reason.UNREADABLE, Reason.REFUSED)
+    reasons = (*WAITS_FOR_DIRECTORY, Reason.UNREADABLE, Reason.REFUSED)
     return [f"{reason} vendor {row.qbo_id}" for reason in reasons]
 
 

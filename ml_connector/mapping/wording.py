@@ -4,6 +4,7 @@ from ml_connector.money import ZERO
 from ml_connector.qbo.models import Bill, Entity, Line, Ref
 
 LONGEST_SENTENCE = 300
+KIND_WORDS = {Entity.BILL: "bill", Entity.VENDOR_CREDIT: "vendor credit", Entity.PURCHASE: "expense"}
 
 
 def quoted(text: str, limit: int = 60) -> str:
@@ -14,7 +15,7 @@ def quoted(text: str, limit: int = 60) -> str:
 
 def record_words(bill: Bill) -> str:
     """`bill 4490`, `vendor credit without number (QBO id 145)`."""
-    kind = "vendor credit" if bill.entity is Entity.VENDOR_CREDIT else "bill"
+    kind = KIND_WORDS[bill.entity]
     return f"{kind} {quoted(bill.number, 24)}" if bill.number else f"{kind} without number (QBO id {bill.id})"
 
 
@@ -31,8 +32,8 @@ def line_words(line: Line, bill: Bill) -> str:
 
 
 def name_words(ref: Ref, limit: int = 60) -> str:
-    """The name of a reference, or its id where QBO left the name out."""
-    return quoted(ref.name, limit) or f"QBO id {ref.id}"
+    """The name of a reference, or its id where QBO left the name out; a purchase may name no payee at all."""
+    return quoted(ref.name, limit) or (f"QBO id {ref.id}" if ref.id else "no payee")
 
 
 def sentence(text: str) -> str:

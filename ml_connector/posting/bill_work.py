@@ -21,6 +21,16 @@ from ml_connector.store.ledger import Fate
 from ml_connector.store.records import MappedLine
 
 
+def is_unlinked(row: Row[Any]) -> bool:
+    """Whether the record of a ledger row carries no origin id of ours by policy."""
+    return bool((row.wanted or {}).get("unlinked"))
+
+
+def is_lost(row: Row[Any]) -> bool:
+    """Whether a record may be in Procore of which neither an id nor an origin id tells."""
+    return row.procore_id is None and row.state in (Fate.SENDING, Fate.UNKNOWN) and is_unlinked(row)
+
+
 @dataclass
 class Work:
     """One bill's targets on their way: what is wanted, what is live and must go, and how it ended."""
@@ -52,6 +62,10 @@ class Work:
         default_factory=set
     )  # origin ids of targets to be written over what people changed
     vanished: set[str] = field(default_factory=set)  # those of which the record in Procore was deleted
+    found: dict[str, int] = field(
+        default_factory=dict
+    )  # Procore ids of targets that came to be although their answer was lost
+    links_new: bool = True  # whether what is made new carries an origin id
     is_kept: bool = False  # a person decided to leave Procore as it is
     told: list[tuple[str, Mapping[str, Any]]] = field(
         default_factory=list
@@ -94,8 +108,18 @@ class Work:
     def there(self, cost: DirectCost) -> int | None:
         """The Procore id of a target's record, where it is known and not deleted."""
         row = self.known.get(cost.origin_id)
-        known = row is not None and row.procore_id is not None and cost.origin_id not in self.vanished
-        return int(row.procore_id) if row is not None and known else None
+        if cost.origin_id in self.vanished:
+            return None
+        known = self.found.get(cost.origin_id, None if row is None else row.procore_id)
+        return None if known is None else int(known)
+
+    def is_unlinked(self, cost: DirectCost) -> bool:
+        """Whether a target's link is in our ledger alone; a record stays as it was made, whatever the policy is now."""
+        row = self.known.get(cost.origin_id)
+        unclear = row is not None and row.state in (Fate.SENDING, Fate.UNKNOWN)
+        if row is None or (self.there(cost) is None and not unclear) or (row.wanted or {}).get("linked"):
+            return not self.links_new
+        return is_unlinked(row)
 
     def keep(self) -> None:
         """Leave everything of the bill in Procore as it is."""
@@ -116,11 +140,13 @@ class Work:
     def refuse(self, text: str, cost: DirectCost | Invoice | None = None) -> None:
         """Hold the whole bill: Procore said no to a part of it, namely to `cost` where that is known."""
         advice = "Correct it in QBO, or in Procore and replay."
-        if self.entity is Entity.VENDOR_CREDIT:
+        if self.entity is not Entity.BILL and any(cost.amount < ZERO for cost in self.wanted):
             advice = (
                 "Correct it in QBO, or let Procore take amounts below zero and replay; "
                 "or exclude it here, and enter the credit in Procore by hand."
             )
+        if isinstance(cost, DirectCost) and cost.header["vendor_id"] is None and "vendor" in text.lower():
+            advice = "Choose a vendor as its payee in QBO, where it names none."
         sentence = f"{self.words}: Procore refused it: {text}. {advice}"
         if cost is not None:
             self.refused.setdefault(cost.origin_id, sentence)
@@ -163,11 +189,11 @@ class Work:
         `made` are origin ids of records that are in Procore by now. Returns whether the number is taken by another
         record of this bill, so that a suffix is worth a try; taken by a stranger it is a duplicate, and refused,
         unless a person has said that it is none: then the suffix is the bill's id in QBO, `-145`. So it is for a credit
-        with the number of a bill, which in Procore are records of one kind.
+        or a purchase with the number of a bill, which in Procore are records of one kind.
         """
         others = [entry for entry in self.wanted if entry.origin_id != cost.origin_id]
         taken = any(entry.number == cost.number and self._may_exist(entry, made) for entry in others)
-        is_other = self.repeats_number or (self.entity is Entity.VENDOR_CREDIT and not taken)
+        is_other = self.repeats_number or (self.entity is not Entity.BILL and not taken)
         if "invoice_number" not in refusal.fields or cost.suffix or not (taken or is_other):
             return False
         own = f"-{self.qbo_id}" if is_other else ""

@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from ml_connector.holds import Choice, Hold, Reason
 from ml_connector.mapping.decided import is_no_duplicate, last_of
 from ml_connector.mapping.models import Route
+from ml_connector.mapping.wording import KIND_WORDS
 from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
 from ml_connector.posting.direct_costs.taking_back import is_refused
@@ -23,8 +24,6 @@ from ml_connector.store import landing
 from ml_connector.store.decisions import Made
 from ml_connector.store.ledger import Fate
 from ml_connector.store.records import MappedLine
-
-BILL_WORDS = {Entity.BILL: "Bill", Entity.VENDOR_CREDIT: "Vendor credit"}
 
 
 class Decided(Protocol):
@@ -57,10 +56,14 @@ class PlannedBill:
     made: Sequence[Made] = ()  # what people decided about it, and still holds
 
     @property
+    def sends(self) -> bool:
+        """Whether something of it belongs in Procore."""
+        return self.bill is not None and any(line.outcome == "posted" for line in self.lines)
+
+    @property
     def vendor_id(self) -> str | None:
-        """The QBO vendor whose Procore id is needed; None when nothing is to be sent."""
-        sends = any(line.outcome == "posted" for line in self.lines)
-        return self.bill.vendor.id if self.bill is not None and sends else None
+        """The QBO vendor whose Procore id is needed; None when nothing is to be sent, or a purchase names none."""
+        return self.bill.vendor.id or None if self.bill is not None and self.sends else None
 
     @property
     def was_posted(self) -> bool:
@@ -114,6 +117,7 @@ class Planner:
             surplus=[],
             known={target.origin_id: target for target in bill.targets},
             repeats_number=is_no_duplicate(bill.made),
+            links_new=self.connection.policies.links == "origin_id",
         )
         vendor_id = bill.vendor_id
         if vendor_id in links.waiting:
@@ -121,8 +125,9 @@ class Planner:
         elif vendor_id in links.holds:
             work.holds.append(links.holds[vendor_id])
         else:
-            if bill.bill is not None and vendor_id is not None:
-                work.wanted = self._wanted(bill.bill, bill, bill.lines, links.ids[vendor_id])
+            if bill.bill is not None and bill.sends:
+                there = None if vendor_id is None else links.ids[vendor_id]
+                work.wanted = self._wanted(bill.bill, bill, bill.lines, there)
             work.surplus = _surplus(bill, work.wanted)
             self._remember_refusal(bill, work)
         return work
@@ -140,7 +145,7 @@ class Planner:
             self._remember_refusal(bill, work)
 
     def _wanted(
-        self, source: Bill, bill: PlannedBill, lines: Sequence[MappedLine], vendor_id: int
+        self, source: Bill, bill: PlannedBill, lines: Sequence[MappedLine], vendor_id: int | None
     ) -> list[DirectCost]:
         return direct_costs(
             source,
@@ -150,6 +155,7 @@ class Planner:
             status=self.connection.policies.direct_cost_status,
             suffixes={target.origin_id: target.suffix for target in bill.targets},
             nets=self.connection.policies.negative_line == "net",
+            dates_payment=self.connection.policies.direct_cost_payment_date != "never",
         )
 
     def keep_closed(self, bill: PlannedBill, work: Work) -> None:
@@ -221,7 +227,8 @@ def _surplus(bill: PlannedBill, wanted: Sequence[DirectCost]) -> list[Row[Any]]:
 
 def _words(entity: Entity, row: Decided) -> str:
     number = row.document or f"without number (QBO id {row.qbo_id})"
-    return f"{BILL_WORDS[entity]} {number} ({row.vendor_name}, {row.total})"
+    payee = row.vendor_name or ("no payee" if entity is Entity.PURCHASE else "")
+    return f"{KIND_WORDS[entity].capitalize()} {number} ({payee}, {row.total})"
 
 
 def sums(costs: Sequence[DirectCost]) -> str:

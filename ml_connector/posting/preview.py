@@ -27,7 +27,7 @@ from ml_connector.posting.vendors.of_bills import BillVendors
 from ml_connector.procore.catalog import fetch_catalog
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import CommitmentBook
-from ml_connector.qbo.models import Entity
+from ml_connector.qbo.models import JOB_COSTS, Entity
 from ml_connector.settings import Connection
 from ml_connector.store import landing, ledger, records
 from ml_connector.store.ledger import Kind
@@ -103,7 +103,7 @@ class Preview:
         )
         planned = [decision for decision in decided if decision.state is State.PLANNED]
         waiting = [_held(decision) for decision in decided if decision.state is not State.PLANNED]
-        bills = [decision for decision in planned if decision.entity in (Entity.BILL, Entity.VENDOR_CREDIT)]
+        bills = [decision for decision in planned if decision.entity in JOB_COSTS]
         payments = [decision for decision in planned if decision.entity == Entity.BILL_PAYMENT]
         new_vendors = [decision for decision in planned if decision.entity == Entity.VENDOR]
         return [

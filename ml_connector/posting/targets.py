@@ -45,8 +45,8 @@ class DirectCost:
 
     @property
     def number(self) -> str:
-        """The invoice number with its suffix."""
-        return str(self.header["invoice_number"])
+        """The invoice number with its suffix; a purchase may have none."""
+        return str(self.header["invoice_number"] or "")
 
     @property
     def about(self) -> str:
@@ -97,7 +97,7 @@ def number_of(bill: Bill) -> str:
 
 def void_number(number: str, qbo_id: str) -> str:
     """The number of a direct cost whose bill is gone, so that the true number is free for a replacement."""
-    return f"{number} (void {qbo_id})"
+    return f"{number} (void {qbo_id})".lstrip()
 
 
 def direct_costs(
@@ -105,21 +105,27 @@ def direct_costs(
     lines: Sequence[MappedLine],
     *,
     realm: str,
-    vendor_id: int,
+    vendor_id: int | None,
     status: str,
     suffixes: Mapping[str, str],
     nets: bool,
+    dates_payment: bool,
 ) -> list[DirectCost]:
     """One direct cost a project for the lines mapped to it, in the order of the bill.
 
-    `nets`: lines below zero are taken off those with their budget code, which become one line.
-    `suffixes` of invoice numbers, by origin id, are those that earlier postings came to; they are kept for good.
+    A purchase is of the type `expense`, which needs neither vendor nor number (procore-api 7), and paid on its date:
+    `dates_payment` says whether Procore is told. `nets`: lines below zero are taken off those with their budget code,
+    which become one line. `suffixes` of invoice numbers, by origin id, are those that earlier postings came to; they
+    are kept for good.
     """
     by_project: dict[str, list[MappedLine]] = {}
     for line in lines:
         if line.outcome == "posted" and line.route in DIRECT:
             by_project.setdefault(line.project_id, []).append(line)
     notes = [bill.memo, *(line.description for line in lines if line.outcome == "text")]
+    is_expense = bill.entity is Entity.PURCHASE
+    if is_expense and vendor_id is None and bill.vendor.name:
+        notes.insert(0, f"Paid to {bill.vendor.name}")
     description = cut("\n".join(note for note in notes if note))
     made = []
     for project_id, lines_there in by_project.items():
@@ -127,20 +133,27 @@ def direct_costs(
         origin = origin_of(realm, bill.entity, bill.id, project_id)
         header = {
             "origin_id": origin,
-            "direct_cost_type": "invoice",
+            "direct_cost_type": "expense" if is_expense else "invoice",
             "status": status,
             "vendor_id": vendor_id,
-            "invoice_number": number_of(bill) + suffixes.get(origin, ""),
+            "invoice_number": _number(bill, suffixes.get(origin, "")),
             "direct_cost_date": bill.txn_date.isoformat(),
             "received_date": bill.txn_date.isoformat(),
             "description": description,
         }
+        if is_expense and dates_payment:
+            header["payment_date"] = bill.txn_date.isoformat()
         rows = tuple(_line(origin, ordinal, line) for ordinal, line in enumerate(mine, start=1))
         amount = total(line.amount for line in mine)
         made.append(
             DirectCost(origin, project_id, bill.id, header, rows, amount, suffix=suffixes.get(origin, ""))
         )
     return made
+
+
+def _number(bill: Bill, suffix: str) -> str | None:
+    number = sendable(bill.number).strip() if bill.entity is Entity.PURCHASE else number_of(bill)
+    return number + suffix if number else None
 
 
 def _netted(lines: Sequence[MappedLine]) -> list[MappedLine]:

@@ -14,9 +14,11 @@ from sqlalchemy import Engine, Row
 
 from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
 from ml_connector.money import ZERO, parse_amount
-from ml_connector.posting.requisitions.invoices import DRAFT
+from ml_connector.posting.bill_work import is_lost
+from ml_connector.posting.direct_costs.lost import fitting_costs
+from ml_connector.posting.requisitions.invoices import DRAFT, is_as_sent
 from ml_connector.procore.client import ProcoreClient, Raw
-from ml_connector.procore.commitments import REQUISITIONS, net_of
+from ml_connector.procore.commitments import REQUISITIONS, CommitmentBook, Contract, net_of
 from ml_connector.qbo.models import Entity
 from ml_connector.settings import Connection
 from ml_connector.store import audit, ledger, records
@@ -64,6 +66,8 @@ class Unclear:
 
     def _there(self, row: Row[Any]) -> tuple[int, Decimal] | None:
         """Procore's id and what counts of a record; None when it is not there. Raises BadRecord."""
+        if is_lost(row):
+            return self._lost(row)
         path, params = f"/rest/v1.1/projects/{row.project_id}/direct_costs", dict[str, str]()
         if row.kind == Kind.REQUISITION:
             path, params = REQUISITIONS, {"project_id": str(row.project_id)}
@@ -74,6 +78,25 @@ class Unclear:
             return None
         record = self.client.get(f"{path}/{known}", params)
         return int(known), ZERO if record.get("status") == DRAFT else _amount(row, record)
+
+    def _lost(self, row: Row[Any]) -> tuple[int, Decimal] | None:
+        """As `_there`, of a record that carries no link; none that may be another one. Raises BadRecord for several."""
+        if row.kind == Kind.REQUISITION:
+            contract = Contract(row.commitment_id, row.project_id, "", "", "", None, "")
+            with self.engine.connect() as db:
+                taken = ledger.linked(db, self.connection.name, Kind.REQUISITION, row.commitment_id)
+            every = CommitmentBook(self.client).requisitions(contract)
+            there = [
+                (one.id, ZERO if one.status == DRAFT else one.net)
+                for one in every
+                if one.id not in taken and is_as_sent(row, one)
+            ]
+        else:
+            fits = fitting_costs(self.engine, self.connection, self.client, row.project_id, [row])
+            there = [(cost.id, cost.counts) for cost in fits[row.origin_id]]
+        if len(there) > 1:
+            raise BadRecord(f"{len(there)} records of Procore's may be {row.origin_id}")
+        return there[0] if there else None
 
     def _note(self, row: Row[Any], procore_id: int, amount: Decimal) -> None:
         """The row stays unclear, so that a later plan compares what is there with what it wants."""

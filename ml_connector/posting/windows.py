@@ -17,9 +17,11 @@ from ml_connector.mapping.decided import standing
 from ml_connector.mapping.vendor_merges import as_entered, is_active
 from ml_connector.money import ZERO, total
 from ml_connector.posting.bill_work import Work
+from ml_connector.posting.budget_lines import BudgetWarnings
 from ml_connector.posting.direct_costs.desk import DirectCostDesk
 from ml_connector.posting.direct_costs.differences import changed_fields
 from ml_connector.posting.direct_costs.drift_guard import DriftGuard
+from ml_connector.posting.direct_costs.lost import LostCosts
 from ml_connector.posting.direct_costs.typed_costs import LATELY, TypedCosts
 from ml_connector.posting.planning import PlannedBill, Planner, planned_bill
 from ml_connector.posting.requisitions.commitments import is_subcontract
@@ -32,7 +34,7 @@ from ml_connector.posting.vendors.of_bills import BillVendors
 from ml_connector.posting.vendors.projects import ProjectVendorDesk
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import CommitmentBook
-from ml_connector.qbo.models import Entity
+from ml_connector.qbo.models import JOB_COSTS, Entity
 from ml_connector.settings import Connection
 from ml_connector.store import audit, landing, ledger, records, windows
 from ml_connector.store.ledger import Kind
@@ -113,6 +115,8 @@ class Poster:
         self._typed = TypedCosts(
             self.connection, self.engine, self.client, self._settled_at, self.now, fresh_enough
         )
+        self._lost = LostCosts(self.connection, self.engine, self.client, self.run_id, self._settled_at)
+        self._budgets = BudgetWarnings(self.connection, self.engine, self.client, self.now)
         self._moves: list[Move] = []  # of the transaction that is open
         self._told: list[audit.Entry] = []  # likewise
 
@@ -157,7 +161,7 @@ class Poster:
         """Bring the direct costs and requisitions of the bills of `days` to what was planned."""
         done = PostedBills()
         unclear = Unclear(self.connection, self.engine, self.client, self.run_id, self.now)
-        for entity in (Entity.BILL, Entity.VENDOR_CREDIT):
+        for entity in JOB_COSTS:
             for rows in self._slices(entity, days):
                 self._post_slice(entity, rows, done)
             for day, until in unclear.count(entity, days).items():
@@ -198,6 +202,7 @@ class Poster:
             self._planner.keep_closed(bill, works[bill.row.qbo_id])
         self._bill_vendors.check(ready, works, links)
         self._look_at_procore([(bill, works[bill.row.qbo_id]) for bill in ready])
+        self._budgets.check([(bill, works[bill.row.qbo_id]) for bill in ready])
         self._bill_vendors.put_on_projects(ready, works, self._on_projects)
         changed = self._write([work for work in works.values() if work.open])
         wrote = {work.qbo_id for work in changed}
@@ -220,6 +225,7 @@ class Poster:
 
     def _look_at_procore(self, cases: Sequence[tuple[PlannedBill, Work]]) -> None:
         """What people changed in Procore, or entered before us, holds the works or becomes a part of them."""
+        self._lost.check(cases)
         guard = DriftGuard(self.connection, self.engine, self.client, self._settled_at)
         guard.check(cases)
         self._typed.check(cases)

@@ -132,6 +132,10 @@ class ProcoreClient:
         """The answer to one POST, None when it has no body."""
         return self._write("POST", path, body, params, Kind.WRITE).body
 
+    def post_again(self, path: str, body: object) -> Any:
+        """The answer to a POST that does no harm when it is sent again."""
+        return self._write("POST", path, body, _NO_PARAMS, Kind.REPEATABLE_WRITE).body
+
     def patch(self, path: str, body: object, params: Params = _NO_PARAMS) -> Any:
         """The answer to one PATCH, None when it has no body."""
         return self._write("PATCH", path, body, params, Kind.WRITE).body

@@ -15,6 +15,7 @@ from ml_connector.procore.client import ProcoreClient, Raw
 
 MOST_IDS = 150  # in one address: Procore's ids may have 15 digits, and addresses above 8 KB are often refused
 WHOLE_LIST = 4 * MOST_IDS  # from here on the whole list costs less than its parts
+MOST_NESTED_LINES = 100  # of the create call (procore-api 7)
 FAR = "9999-12-31T23:59:59Z"
 DRAFT = "draft"
 

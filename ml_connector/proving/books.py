@@ -34,7 +34,17 @@ from ml_connector.procore.models import Catalog
 from ml_connector.procore.stored_catalog import load_catalog
 from ml_connector.proving.figures import RETAINAGE, Booked, Place
 from ml_connector.qbo.client import QboClient
-from ml_connector.qbo.models import Bill, Entity, Raw, Ref, parse_bill, parse_bill_payment, parse_date
+from ml_connector.qbo.models import (
+    JOB_COSTS,
+    Bill,
+    Entity,
+    Raw,
+    Ref,
+    parse_bill,
+    parse_bill_payment,
+    parse_date,
+    sign_of,
+)
 from ml_connector.reading.sightings import content_hash
 from ml_connector.reading.walk import counts, existing, walk_dated
 from ml_connector.settings import Connection
@@ -43,12 +53,14 @@ from ml_connector.store.payments import Share, ShareKind
 from ml_connector.store.proofs import Standing
 from ml_connector.store.records import State
 
-COSTS = (Entity.BILL, Entity.VENDOR_CREDIT)
-READ = (*COSTS, Entity.BILL_PAYMENT)
+READ = (*JOB_COSTS, Entity.BILL_PAYMENT)
 ON_ITS_WAY = (State.PLANNED, State.RETRYING)
 UNREAD = "QBO has a newer version than the one that was worked on: the next run takes it up."
 UNSEEN = "It was never read: neither change data capture nor a query by time of change showed it."
 WAITS_TO_BE_MAPPED = "It is read and not worked on yet."
+TAKEN_UP = (
+    "If it was read before the policy `expenses` was turned on, `ml-connector sync --bill-dates` takes it up."
+)
 
 
 @dataclass
@@ -80,14 +92,15 @@ class Books:
     retainage: Sequence[Retention]
 
 
-def read_afresh(client: QboClient, *, start: date) -> Fresh:
-    """Every bill, credit and payment dated `start` or later: one call for the counts, one for up to 1000 of each.
+def read_afresh(client: QboClient, *, start: date, with_expenses: bool) -> Fresh:
+    """Every bill, credit, payment, and purchase where asked, dated `start` or later.
 
-    Raises the client's errors; a fault is never an empty page.
+    One call for the counts, one for up to 1000 of each. Raises the client's errors; a fault is never an empty page.
     """
     fresh = Fresh()
-    counted = counts(client, READ, dated_from=start)
-    for page in walk_dated(client, READ, dated_from=start):
+    entities = [entity for entity in READ if with_expenses or entity is not Entity.PURCHASE]
+    counted = counts(client, entities, dated_from=start)
+    for page in walk_dated(client, entities, dated_from=start):
         fresh.rows[page.entity] |= {str(row["Id"]): row for row in page.rows}
     for entity, number in counted.items():
         if number > len(fresh.rows[entity]):
@@ -130,14 +143,14 @@ class _Placing:
         self.retainage: list[Retention] = []
 
     def run(self) -> Books:
-        costs = [record for entity in COSTS for record in self._costs(entity)]
+        costs = [record for entity in JOB_COSTS for record in self._costs(entity)]
         shares = proofs.shares(self.db, self.connection.name)
         payments = [
             self._payment(raw, shares.get(qbo_id, []))
             for qbo_id, raw in self.fresh.rows[Entity.BILL_PAYMENT].items()
         ]
         return Books(
-            [*costs, *self._gone(COSTS)], [*payments, *self._gone((Entity.BILL_PAYMENT,))], self.retainage
+            [*costs, *self._gone(JOB_COSTS)], [*payments, *self._gone((Entity.BILL_PAYMENT,))], self.retainage
         )
 
     def _gone(self, entities: Sequence[Entity]) -> Iterator[Booked]:
@@ -148,12 +161,15 @@ class _Placing:
                 day = standing.txn_date or self.connection.start_date
                 yield self._booked(standing, *name, standing.document, standing.vendor, day, {}, {})
 
-    # -- bills and credits --------------------------------------------------------------------------------------------
+    # -- bills, credits, purchases ------------------------------------------------------------------------------------
 
     def _costs(self, entity: Entity) -> Iterator[Booked]:
+        rows = self.fresh.rows[entity]
+        if entity is Entity.PURCHASE and self.connection.policies.expenses == "off":
+            rows = {qbo_id: raw for qbo_id, raw in rows.items() if (entity, qbo_id) in self.known}
         versions = {
             number: landing.Version(number, entity, qbo_id, 0, tombstone=False, day=date.min, raw=raw)
-            for number, (qbo_id, raw) in enumerate(self.fresh.rows[entity].items())
+            for number, (qbo_id, raw) in enumerate(rows.items())
         }
         for version in as_entered(self.db, self.connection.name, entity, versions).values():
             try:
@@ -161,7 +177,7 @@ class _Placing:
             except BadRecord as error:
                 yield self._unreadable(entity, version.qbo_id, version.raw, error)
             else:
-                yield self._bill(bill, self.fresh.rows[entity][version.qbo_id])
+                yield self._bill(bill, rows[version.qbo_id])
 
     def _bill(self, bill: Bill, raw: Raw) -> Booked:
         standing = self.known.get((bill.entity, bill.id))
@@ -248,9 +264,8 @@ class _Placing:
         )
 
     def _unreadable(self, entity: Entity, qbo_id: str, raw: Raw, error: BadRecord) -> Booked:
-        sign = -1 if entity is Entity.VENDOR_CREDIT else 1
         try:
-            amount = sign * parse_amount(raw.get("TotalAmt"), field="TotalAmt") + ZERO
+            amount = sign_of(entity, raw) * parse_amount(raw.get("TotalAmt"), field="TotalAmt") + ZERO
         except BadRecord:
             amount = ZERO
         try:
@@ -327,7 +342,9 @@ class _Placing:
     def _note(self, standing: Standing | None, entity: Entity, raw: Raw) -> str:
         if standing is None:
             seen = landing.newest(self.db, self.connection.name, entity, [str(raw["Id"])])
-            return WAITS_TO_BE_MAPPED if seen else UNSEEN
+            if not seen:
+                return UNSEEN
+            return f"{WAITS_TO_BE_MAPPED} {TAKEN_UP}" if entity is Entity.PURCHASE else WAITS_TO_BE_MAPPED
         return "" if standing.content_hash == content_hash(entity, raw) else UNREAD
 
     def _versions(self, standing: Standing | None) -> tuple[RuleBook | None, ProjectLinks]:

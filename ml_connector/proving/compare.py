@@ -26,7 +26,7 @@ from ml_connector.proving.figures import (
 )
 
 SHOWN = 4  # places in one sentence
-WORDS = {"Bill": "bill", "VendorCredit": "vendor credit", "BillPayment": "payment"}
+WORDS = {"Bill": "bill", "VendorCredit": "vendor credit", "Purchase": "expense", "BillPayment": "payment"}
 
 
 def compare(booked: Sequence[Booked], there: Sequence[There]) -> Compared:

@@ -24,6 +24,7 @@ IN_REVIEW = ("under_review", "pending_owner_approval")
 OF_ORIGIN = {
     "bill": Entity.BILL,
     "vendorcredit": Entity.VENDOR_CREDIT,
+    "purchase": Entity.PURCHASE,
     "billpayment": Entity.BILL_PAYMENT,
 }
 

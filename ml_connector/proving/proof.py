@@ -20,7 +20,7 @@ from ml_connector.proving.job_costs import JobCosts, Lists, sources
 from ml_connector.proving.retainage import RetainageRow, retainage_payable
 from ml_connector.proving.vendors import VendorReport, vendor_report
 from ml_connector.qbo.client import QboClient
-from ml_connector.reading.outside import OutsideCost, outside_the_sync
+from ml_connector.reading.outside import OutsideCost, expenses_followed, outside_the_sync
 from ml_connector.settings import Connection
 from ml_connector.store import proofs
 from ml_connector.store.proofs import Link
@@ -38,8 +38,8 @@ class Calls:
 class Proof:
     """Both sides of one connection at `at`. `unread` are sentences on records that QBO counts and did not show.
 
-    `names` are those of Procore's projects by id, `outside` is job cost in QBO that no bill brings: it is told, and is
-    no part of the balance.
+    `names` are those of Procore's projects by id, `outside` is job cost in QBO that the sync does not bring: it is
+    told, and is no part of the balance.
     """
 
     connection: str
@@ -62,7 +62,7 @@ class Proof:
 
     @property
     def outside_total(self) -> Decimal:
-        """Job cost in QBO that no bill brings."""
+        """Job cost in QBO that the sync does not bring."""
         return total(cost.amount for cost in self.outside)
 
     def narrowed(self, *, project: str | None, month: str | None) -> "Proof":
@@ -95,7 +95,9 @@ def prove(engine: Engine, connection: Connection, qbo: QboClient, procore: Proco
     clients' errors: a side that cannot be read proves nothing.
     """
     before = qbo.calls.total(), procore.calls.total()
-    fresh = read_afresh(qbo, start=connection.start_date)
+    with engine.connect() as db:
+        with_expenses = expenses_followed(db, connection)
+    fresh = read_afresh(qbo, start=connection.start_date, with_expenses=with_expenses)
     with engine.connect() as db:
         links = proofs.links(db, connection.name)
         names = {project.id: project.name for project in load_catalog(db, connection.name).projects.values()}
@@ -108,7 +110,7 @@ def prove(engine: Engine, connection: Connection, qbo: QboClient, procore: Proco
     directory = fetch_vendors(procore)
     with engine.connect() as db:
         vendors = vendor_report(db, connection, directory)
-        outside = outside_the_sync(db, connection.name, start=connection.start_date)
+        outside = outside_the_sync(db, connection)
     commitments_of: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for link in links:
         if link.commitment_id is not None:

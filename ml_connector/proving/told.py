@@ -8,8 +8,10 @@ from ml_connector.money import ZERO
 from ml_connector.proving.figures import Compared, Difference, Figures
 from ml_connector.proving.proof import Proof
 from ml_connector.proving.vendors import VendorPair
+from ml_connector.qbo.models import Entity
 
 COLUMNS = ("qbo", "procore", "held", "excluded", "timing", "drift")
+OUTSIDE_WORDS = {Entity.PURCHASE: "purchases", Entity.JOURNAL_ENTRY: "journal entries"}
 
 
 def document_of(proof: Proof) -> dict[str, Any]:
@@ -93,6 +95,12 @@ def markdown_of_problems(problems: Sequence[str], *, first: int) -> str:
     """The first problems as a list."""
     more = [f"- and {len(problems) - first} more"] if len(problems) > first else []
     return "\n".join([*(f"- {_cell(problem)}" for problem in problems[:first]), *more]) or "none"
+
+
+def outside_words(proof: Proof) -> str:
+    """What brings the job cost outside the sync: `purchases and journal entries`."""
+    kinds = {cost.entity for cost in proof.outside}
+    return " and ".join(words for entity, words in OUTSIDE_WORDS.items() if entity in kinds)
 
 
 def verdict(proof: Proof) -> str:

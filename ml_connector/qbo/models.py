@@ -40,6 +40,7 @@ TRANSACTIONS = (
     Entity.PURCHASE,
     Entity.JOURNAL_ENTRY,
 )
+JOB_COSTS = (Entity.BILL, Entity.VENDOR_CREDIT, Entity.PURCHASE)  # what is mapped line by line
 REFERENCE = (Entity.ACCOUNT, Entity.ITEM, Entity.CUSTOMER)
 TAX_LINE = "TaxLineDetail"
 NOT_TAXED = "NON"
@@ -58,9 +59,13 @@ class Ref:
     name: str
 
 
+NO_PAYEE = Ref("", "")
+PAYEES = ("Vendor", "Customer", "Employee")
+
+
 @dataclass(frozen=True)
 class Line:
-    """One line of a bill or vendor credit.
+    """One line of a bill, vendor credit or purchase.
 
     `number` counts from 1 in record order, `amount` is None on text lines, `kind` is the DetailType.
     """
@@ -90,10 +95,11 @@ class Tax:
 
 @dataclass(frozen=True)
 class Bill:
-    """A bill or a vendor credit (`entity` says which); a credit's amounts are positive as in QBO.
+    """A bill, a vendor credit or a purchase (`entity` says which); amounts of credits and refunds are positive as in QBO.
 
-    Amounts are in `currency`, `exchange_rate` is home units for one of it; `tax` stands beside the lines, `taxes` says
-    of which rates. `not_yet` is why it is no transaction of the books yet, "" when it is one.
+    A purchase is paid when it is made; its `vendor` has no id where it names no vendor but an employee, a customer, or
+    nobody. Amounts are in `currency`, `exchange_rate` is home units for one of it; `tax` stands beside the lines,
+    `taxes` says of which rates. `not_yet` is why it is no transaction of the books yet, "" when it is one.
     """
 
     entity: Entity
@@ -117,11 +123,12 @@ class Bill:
     is_tax_inclusive: bool = False  # the lines may have their tax in them
     home_total: Decimal | None = None
     not_yet: str = ""
+    is_refund: bool = False  # a purchase that was given back
 
     @property
     def sign(self) -> int:
-        """What job cost makes of its amounts: -1 for a credit."""
-        return -1 if self.entity is Entity.VENDOR_CREDIT else 1
+        """What job cost makes of its amounts: -1 for a credit or a refund."""
+        return -1 if self.is_refund or self.entity is Entity.VENDOR_CREDIT else 1
 
 
 @dataclass(frozen=True)
@@ -347,8 +354,43 @@ def _vendor_ref(raw: Raw) -> Ref:
     return vendor
 
 
+def vendor_field(entity: str) -> str:
+    """The field that names the vendor."""
+    return "EntityRef" if entity == Entity.PURCHASE else "VendorRef"
+
+
+def vendor_id_of(entity: str, raw: Raw) -> str | None:
+    """The id of the vendor that a record names; None for none, or one that cannot be read."""
+    named = raw.get(vendor_field(entity))
+    is_vendor = isinstance(named, Mapping) and (
+        entity != Entity.PURCHASE or named.get("type") == Entity.VENDOR
+    )
+    return str(named["value"]) if isinstance(named, Mapping) and is_vendor and named.get("value") else None
+
+
+def _payee(raw: Raw) -> Ref:
+    """Whom a purchase was paid to, without an id where that is no vendor (qbo-api 8)."""
+    payee = _ref(raw, "EntityRef")
+    if payee is None:
+        return NO_PAYEE
+    kind = _object(raw, "EntityRef").get("type")
+    if kind not in PAYEES:
+        raise BadRecord(f"EntityRef has the type {kind!r:.40}")
+    return payee if kind == Entity.VENDOR else Ref("", payee.name)
+
+
+def is_refund(entity: str, raw: Raw) -> bool:
+    """Whether a purchase was given back (qbo-api 8)."""
+    return entity == Entity.PURCHASE and raw.get("Credit") is True
+
+
+def sign_of(entity: str, raw: Raw) -> int:
+    """What job cost makes of the amounts of a record: -1 for a vendor credit or a refund."""
+    return -1 if is_refund(entity, raw) or entity == Entity.VENDOR_CREDIT else 1
+
+
 def parse_bill(raw: Raw, entity: Entity = Entity.BILL) -> Bill:
-    """A Bill or VendorCredit. Raises BadRecord naming the field."""
+    """A Bill, VendorCredit or Purchase. Raises BadRecord naming the field."""
     created = _object(raw, "MetaData").get("CreateTime")
     currency = _ref(raw, "CurrencyRef")
     tax_detail, home_total = _object(raw, "TxnTaxDetail"), raw.get("HomeTotalAmt")
@@ -360,12 +402,12 @@ def parse_bill(raw: Raw, entity: Entity = Entity.BILL) -> Bill:
         entity=entity,
         id=record_id(raw),
         sync_token=sync_token(raw),
-        vendor=_vendor_ref(raw),
+        vendor=_payee(raw) if entity is Entity.PURCHASE else _vendor_ref(raw),
         number=str(raw.get("DocNumber") or "").strip(),
         txn_date=parse_date(raw.get("TxnDate"), field="TxnDate"),
         due_date=None if not raw.get("DueDate") else parse_date(raw["DueDate"], field="DueDate"),
         total=parse_amount(raw.get("TotalAmt"), field="TotalAmt"),
-        balance=None if raw.get("Balance") is None else parse_amount(raw["Balance"], field="Balance"),
+        balance=ZERO if entity is Entity.PURCHASE else _balance(raw),
         currency="" if currency is None else currency.id,
         exchange_rate=_optional_number(raw, "ExchangeRate"),
         tax=ZERO if tax is None else parse_amount(tax, field="TxnTaxDetail.TotalTax"),
@@ -382,7 +424,12 @@ def parse_bill(raw: Raw, entity: Entity = Entity.BILL) -> Bill:
         is_tax_inclusive=raw.get("GlobalTaxCalculation") == "TaxInclusive",
         home_total=None if home_total is None else parse_amount(home_total, field="HomeTotalAmt"),
         not_yet=_not_yet(raw),
+        is_refund=is_refund(entity, raw),
     )
+
+
+def _balance(raw: Raw) -> Decimal | None:
+    return None if raw.get("Balance") is None else parse_amount(raw["Balance"], field="Balance")
 
 
 def _applied(number: int, line: Raw) -> Sequence[AppliedLine]:

@@ -1,6 +1,6 @@
-"""Job cost that QBO has and no bill brings: lines of purchases and journal entries for a customer or project (S20).
+"""Job cost that QBO has and the sync does not bring: lines of journal entries, and of purchases that are not posted (S20).
 
-They are read and landed like bills and never posted; the proof names them.
+They are read and landed like bills; the proof names them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,14 +19,15 @@ from ml_connector.qbo.models import (
     Line,
     Raw,
     Ref,
+    is_refund,
     parse_account,
     parse_date,
     parse_item,
     parse_lines,
 )
-from ml_connector.store import landing
+from ml_connector.settings import Connection
+from ml_connector.store import landing, records
 
-OTHER_COSTS = (Entity.PURCHASE, Entity.JOURNAL_ENTRY)
 NO_COST = ("Asset", "Liability", "Equity", "Revenue")  # classifications of accounts
 
 
@@ -51,31 +52,40 @@ class Outside:
     unreadable: tuple[str, ...]
 
 
-def outside_the_sync(
-    db: Database, connection: str, *, start: date, days: Sequence[date] | None = None
-) -> Outside:
-    """Job cost outside the sync, of transactions dated `start` or later; with `days` only of these windows of change.
+def expenses_followed(db: Database, connection: Connection) -> bool:
+    """Whether purchases are posted, or some were taken up before the policy `expenses` was turned off."""
+    return connection.policies.expenses != "off" or bool(
+        records.ids_of(db, connection.name, Entity.PURCHASE, limit=1)
+    )
+
+
+def outside_the_sync(db: Database, connection: Connection, *, days: Sequence[date] | None = None) -> Outside:
+    """Job cost outside the sync, of transactions from the start on; with `days` only of these windows of change.
 
     A line counts when it has a customer and its account is one of costs, as far as QBO's lists say. Amounts are as on
     the line: net of tax, in the currency of the transaction.
     """
+    name, entities = connection.name, [Entity.JOURNAL_ENTRY]
+    taken_up: set[str] = set()
+    if connection.policies.expenses == "off":
+        entities.append(Entity.PURCHASE)
+        taken_up = records.ids_of(db, name, Entity.PURCHASE)
     accounts = {
-        version.qbo_id: parse_account(version.raw)
-        for version in landing.every(db, connection, Entity.ACCOUNT)
+        version.qbo_id: parse_account(version.raw) for version in landing.every(db, name, Entity.ACCOUNT)
     }
-    items = {
-        version.qbo_id: parse_item(version.raw) for version in landing.every(db, connection, Entity.ITEM)
-    }
+    items = {version.qbo_id: parse_item(version.raw) for version in landing.every(db, name, Entity.ITEM)}
     costs: list[OutsideCost] = []
     unreadable: list[str] = []
-    for entity in OTHER_COSTS:
-        for version in landing.every(db, connection, entity, days=days):
+    for entity in entities:
+        for version in landing.every(db, name, entity, days=days):
+            if entity is Entity.PURCHASE and version.qbo_id in taken_up:
+                continue
             try:
                 found = list(_costs(entity, version.qbo_id, version.raw, accounts, items))
             except BadRecord:
                 unreadable.append(f"{entity} {version.qbo_id}")
             else:
-                costs += [cost for cost in found if cost.txn_date >= start]
+                costs += [cost for cost in found if cost.txn_date >= connection.start_date]
     return Outside(tuple(costs), tuple(unreadable))
 
 
@@ -93,7 +103,7 @@ def _costs(
 
 def _is_credit(entity: Entity, raw: Raw, line: Raw) -> bool:
     if entity is Entity.PURCHASE:
-        return raw.get("Credit") is True  # a refund
+        return is_refund(entity, raw)
     posting = line.get("JournalEntryLineDetail", {}).get("PostingType")
     if posting not in ("Debit", "Credit"):
         raise BadRecord(f"PostingType is {posting!r:.40}")

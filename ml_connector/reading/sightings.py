@@ -18,6 +18,7 @@ from ml_connector.qbo.models import (
     record_id,
     sync_token,
     updated_at,
+    vendor_id_of,
 )
 from ml_connector.store import exact_json
 from ml_connector.store.landing import Sighting
@@ -67,7 +68,6 @@ def sighting(entity: Entity, raw: Raw, *, zone: ZoneInfo, start: date, server_ti
     seen = server_time.astimezone(zone).date()
     changed = _or_none(lambda: updated_at(raw))
     day = seen if changed is None else min(changed.astimezone(zone).date(), seen)
-    vendor = raw.get("VendorRef")
     return Sighting(
         qbo_id=record_id(raw),
         sync_token=_version(raw),
@@ -75,7 +75,7 @@ def sighting(entity: Entity, raw: Raw, *, zone: ZoneInfo, start: date, server_ti
         content_hash=content_hash(entity, raw),
         day=max(day, start),
         txn_date=_or_none(lambda: parse_date(raw.get("TxnDate"), field="TxnDate")),
-        vendor_id=_storable(vendor.get("value")) if isinstance(vendor, Mapping) else None,
+        vendor_id=_storable(vendor_id_of(entity, raw)),
         document=_storable(raw.get("DocNumber")),
         total=_or_none(lambda: parse_amount(raw.get("TotalAmt"), field="TotalAmt")),
         raw=raw,

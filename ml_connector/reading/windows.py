@@ -14,10 +14,11 @@ from typing import Any
 from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
 
-from ml_connector.holds import Reason
+from ml_connector.holds import WAITS_FOR_DIRECTORY, Reason
 from ml_connector.qbo.client import CdcAnswer, CdcTooOld, QboClient
 from ml_connector.qbo.models import REFERENCE, TRANSACTIONS, Entity, is_deleted
 from ml_connector.reading import inbox
+from ml_connector.reading.outside import expenses_followed
 from ml_connector.reading.sightings import sighting
 from ml_connector.reading.walk import Page, counts, existing, server_time, walk
 from ml_connector.settings import Connection, Home
@@ -33,7 +34,7 @@ HAS_STATE = (Entity.VENDOR, Entity.BILL, Entity.BILL_PAYMENT, Entity.VENDOR_CRED
 WAIT_FOR_LISTS = (Reason.UNMAPPED, Reason.NO_PROJECT, Reason.PROJECT_NOT_LINKED, Reason.NOT_A_COST)
 WAIT_FOR = {
     **dict.fromkeys(REFERENCE, WAIT_FOR_LISTS),
-    Entity.VENDOR: (Reason.VENDOR_AMBIGUOUS, Reason.VENDOR_INACTIVE),
+    Entity.VENDOR: WAITS_FOR_DIRECTORY,
     Entity.PURCHASE_ORDER: (Reason.COMMITMENT_MISSING, Reason.COMMITMENT_AMBIGUOUS),
 }
 
@@ -211,13 +212,16 @@ class Reader:
         done.new[entity] += len(landed.new)
         done.deleted[entity] += len(landed.deleted)
         done.unchanged += landed.unchanged
-        if entity in HAS_STATE:
+        has_state = entity in HAS_STATE or (
+            entity is Entity.PURCHASE and expenses_followed(db, self.connection)
+        )
+        if has_state:
             windows.mark(db, name, landed.days, reason=f"{entity} changed in QBO")
             done.days |= landed.days
         if entity in WAIT_FOR and landed.kept:
             woken = windows.wake(db, name, WAIT_FOR[entity], why=f"{entity} changed in QBO")
             done.days.update(woken)
-        if entity not in HAS_STATE:
+        if not has_state:
             return []
         unsent = records.untouched(db, name, entity, landed.superseded)
         passed_over = [

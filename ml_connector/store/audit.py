@@ -173,6 +173,22 @@ def story(db: Connection, connection: str, entity: str, qbo_id: str) -> list[Sto
     return list(map(stored, rows(db, connection, audit.c.entity == entity, audit.c.qbo_id == qbo_id)))
 
 
+def newest(db: Connection, connection: str, *, entity: str, event: str) -> StoredEntry | None:
+    """The last entry of an event that is about no single record, such as a proof."""
+    found = db.execute(
+        select(audit)
+        .where(
+            audit.c.connection == connection,
+            audit.c.entity == entity,
+            audit.c.qbo_id == "",
+            audit.c.event == event,
+        )
+        .order_by(audit.c.number.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if found is None else stored(found)
+
+
 def stored(row: Row[Any]) -> StoredEntry:
     """An entry from its row."""
     return StoredEntry(

@@ -9,12 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
 
 from ml_connector.errors import DecisionRefused
 from ml_connector.holds import NEEDS_COMMENT, Choice, Reason, choices_of
 from ml_connector.store import audit, ledger, sheets, windows
 from ml_connector.store.records import State
+from ml_connector.store.sets import one_of
 from ml_connector.store.tables import decision, hold, landing, record
 
 # They are about a digest of what would be sent, which says more than the version.
@@ -52,15 +53,27 @@ class Made:
 def of(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> dict[str, list[Made]]:
     """Every decision on the records of `ids`, lapsed ones included, by id, oldest first; each id is there."""
     found: dict[str, list[Made]] = {qbo_id: [] for qbo_id in ids}
-    for made in _select(db, connection, entity, decision.c.qbo_id.in_(ids)):
+    for made in _select(db, connection, entity, one_of(decision.c.qbo_id, ids)):
         found[made.qbo_id].append(made)
+    return found
+
+
+def entity_of(db: Connection, connection: str, kind: str, qbo_id: str) -> str | None:
+    """The entity of a record that is named by its kind in any case (`bill`) and its id; None when there is none."""
+    found: str | None = db.scalar(
+        select(record.c.entity).where(
+            record.c.connection == connection,
+            func.lower(record.c.entity) == kind.lower(),
+            record.c.qbo_id == qbo_id,
+        )
+    )
     return found
 
 
 def no_duplicates_of(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> list[Made]:
     """The decisions that some other record is no duplicate of one of `ids`."""
     said = (decision.c.reason == str(Reason.POSSIBLE_DUPLICATE), decision.c.choice == str(Choice.POST_ANYWAY))
-    return _select(db, connection, entity, *said, decision.c.about.in_(ids))
+    return _select(db, connection, entity, *said, one_of(decision.c.about, ids))
 
 
 def _select(db: Connection, connection: str, entity: str, *which: ColumnElement[bool]) -> list[Made]:
@@ -96,11 +109,13 @@ def decide(
     by: str,
     two_persons: bool,
     version: int | None = None,
+    answers: tuple[Reason, str] | None = None,
 ) -> Made:
     """Store what the person `by` decided about a held record, and mark its day: the next run takes it up.
 
-    `version` is the one that the person saw, where that is known. `two_persons`: who published the mapping may not
-    approve by it. Raises DecisionRefused, with a sentence and nothing stored, for what cannot be decided (any more).
+    `version` is the one that the person saw, `answers` the reason and what it is about, where these are known.
+    `two_persons`: who published the mapping may not approve by it. Raises DecisionRefused, with a sentence and nothing
+    stored, for what cannot be decided (any more).
     """
     mine = (record.c.connection == connection, record.c.entity == entity, record.c.qbo_id == qbo_id)
     row = db.execute(select(record).where(*mine).with_for_update()).one_or_none()
@@ -108,7 +123,7 @@ def decide(
         raise DecisionRefused(f"{entity.lower()}:{qbo_id} of {connection} was never read")
     earlier = of(db, connection, entity, [qbo_id])[qbo_id]
     _check_version(db, row, earlier, version)
-    asked = _open_hold(db, row, choice, earlier)
+    asked = _open_hold(db, row, choice, earlier, answers)
     made = Made(
         entity=entity,
         qbo_id=qbo_id,
@@ -176,8 +191,13 @@ def _check_version(db: Connection, row: Row[Any], earlier: Sequence[Made], versi
         )
 
 
-def _open_hold(db: Connection, row: Row[Any], choice: Choice, earlier: Sequence[Made]) -> Row[Any]:
-    """The hold that the choice answers. Raises DecisionRefused when there is none, or it was answered before."""
+def _open_hold(
+    db: Connection, row: Row[Any], choice: Choice, earlier: Sequence[Made], answers: tuple[Reason, str] | None
+) -> Row[Any]:
+    """The hold that the choice answers: the one that `answers` names, else the first that takes the choice.
+
+    Raises DecisionRefused when there is none, or it was answered before.
+    """
     holds = db.execute(
         select(hold)
         .where(hold.c.connection == row.connection, hold.c.entity == row.entity, hold.c.qbo_id == row.qbo_id)
@@ -186,6 +206,8 @@ def _open_hold(db: Connection, row: Row[Any], choice: Choice, earlier: Sequence[
     answered: list[Made] = []
     offers: list[str] = []
     for entry in holds if row.state == State.HELD else []:
+        if answers not in (None, (Reason(entry.reason), entry.about)):
+            continue
         before = [made for made in earlier if _answers(made, entry, row)]
         offered = choices_of(Reason(entry.reason), entity=row.entity, about=entry.about)
         if before:
@@ -216,7 +238,7 @@ def _check(db: Connection, row: Row[Any], made: Made, *, two_persons: bool) -> N
         raise DecisionRefused(
             f"to {made.choice} {_words(row)} needs a comment: it is the reason that others read"
         )
-    if made.choice is Choice.APPROVE and two_persons:
+    if (made.reason, made.choice) == (Reason.NEEDS_APPROVAL, Choice.APPROVE) and two_persons:
         publishers = {
             sheets.publisher(db, row.connection, sheets.MAPPING, row.mapping_version or 0),
             getattr(sheets.newest(db, row.connection, sheets.MAPPING), "published_by", None),

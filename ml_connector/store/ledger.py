@@ -137,6 +137,20 @@ def found(db: Connection, connection: str, procore_ids: Mapping[str, int]) -> No
         )
 
 
+def lose(db: Connection, connection: str, origin_id: str) -> None:
+    """Note that the record in Procore is gone: the next write, of which the intent is committed, makes another one."""
+    _set(
+        db,
+        connection,
+        origin_id,
+        procore_id=None,
+        confirmed_hash=None,
+        amount=Decimal(0),
+        line_ids={},
+        sent_at=func.now(),
+    )
+
+
 def counts(db: Connection, connection: str, origin_id: str, *, procore_id: int, amount: Decimal) -> None:
     """Note what Procore counts of a record whose write is unclear and stays so."""
     _set(db, connection, origin_id, procore_id=procore_id, amount=amount)
@@ -376,6 +390,45 @@ def unclear_of_held(db: Connection, connection: str, entity: str, days: Collecti
             .order_by(ledger.c.origin_id)
         )
     )
+
+
+def count_unclear(db: Connection, connection: str) -> int:
+    """How many writes may or may not have happened."""
+    unclear = [str(Fate.SENDING), str(Fate.UNKNOWN)]
+    found = select(func.count()).where(ledger.c.connection == connection, ledger.c.state.in_(unclear))
+    return int(db.scalar(found) or 0)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A record of ours in Procore as it was last written: money confirmed there."""
+
+    kind: Kind
+    number: str
+    vendor: str
+    amount: Decimal
+
+
+def written_since(db: Connection, connection: str, project: str, *, since: datetime) -> list[Written]:
+    """What was written to a project and confirmed since then, by kind and number; what counts nothing is left out."""
+    rows = db.execute(
+        select(ledger.c.kind, record.c.document, record.c.vendor_name, ledger.c.amount)
+        .join(
+            record,
+            (record.c.connection == ledger.c.connection)
+            & (record.c.entity == ledger.c.entity)
+            & (record.c.qbo_id == ledger.c.qbo_id),
+        )
+        .where(
+            ledger.c.connection == connection,
+            ledger.c.project_id == project,
+            ledger.c.sent_at >= since,
+            ledger.c.confirmed_hash.is_not(None),
+            ledger.c.amount != 0,
+        )
+        .order_by(ledger.c.kind, record.c.document, ledger.c.origin_id)
+    )
+    return [Written(Kind(row.kind), row.document, row.vendor_name, row.amount) for row in rows]
 
 
 def of_commitment(db: Connection, connection: str, commitment_id: int, *, kind: Kind) -> list[Row[Any]]:

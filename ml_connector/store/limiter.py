@@ -6,9 +6,9 @@ behind. The clock is the database's, so that hosts with different clocks agree.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine, Interval, bindparam, func, or_, select
+from sqlalchemy import Connection, Engine, Interval, bindparam, case, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from ml_connector.store.tables import limiter
@@ -111,3 +111,23 @@ def _wait(connection: Connection, account: str, limit: Limit) -> float:
         )
     ).scalar_one()
     return max(float(seconds), 0.001)  # the slot may have come free since; asking again costs a millisecond
+
+
+@dataclass(frozen=True)
+class Use:
+    """How far an account is into one of its limits: how much of the burst is used up, and until when it is paused."""
+
+    ahead: timedelta  # of the steady rate; as much as the slack of the limit when nothing is left
+    paused_until: datetime | None
+
+
+def use_of(db: Connection, account: str) -> dict[str, Use]:
+    """The use of every limit of the account that was called under, by name."""
+    ahead = func.greatest(limiter.c.next_free - _NOW, timedelta(0))
+    paused = case((limiter.c.paused_until > _NOW, limiter.c.paused_until))
+    rows = db.execute(
+        select(limiter.c.name, ahead.label("ahead"), paused.label("paused")).where(
+            limiter.c.account == account
+        )
+    )
+    return {row.name: Use(row.ahead, row.paused) for row in rows}

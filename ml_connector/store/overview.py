@@ -6,12 +6,17 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, not_, select
 
-from ml_connector.holds import REASONS, Choice, Reason, choices_of
+from ml_connector.holds import HIDDEN, REASONS, Choice, Reason, choices_of
 from ml_connector.store.ledger import Fate, Kind
 from ml_connector.store.sets import one_of
 from ml_connector.store.tables import hold, ledger, mapped_line, record
+
+_FAILING = and_(
+    hold.c.reason.in_([str(reason) for reason, facts in REASONS.items() if facts.fails_day]),
+    not_(hold.c.cause.startswith(f"{Reason.PERMISSION} {HIDDEN} ")),
+)
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,10 @@ def holds_of(
     entities: Sequence[str] | None = None,
     part: Part | None = None,
     reasons: Sequence[Reason] | None = None,
+    failing: bool | None = None,
     limit: int | None = None,
 ) -> list[HeldRecord]:
-    """Open holds, oldest window first, filtered by what is given."""
+    """Open holds, oldest window first, filtered by what is given; `failing` are those that turn their day FAILED."""
     statement = (
         select(
             hold,
@@ -97,6 +103,8 @@ def holds_of(
         statement = statement.where(_has(part))
     if reasons is not None:
         statement = statement.where(hold.c.reason.in_([str(reason) for reason in reasons]))
+    if failing is not None:
+        statement = statement.where(_FAILING if failing else not_(_FAILING))
     if limit is not None:
         statement = statement.limit(limit)
     return [

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ml_connector.holds import Hold, Reason
+from ml_connector.store.sets import one_of
 from ml_connector.store.tables import hold, landing, mapped_line, record
 
 # Names (entity, id) of the records that a run is limited to; None for all of its days.
@@ -140,7 +141,7 @@ def save(db: Connection, connection: str, decisions: Sequence[Decision], *, run_
 
 def _of(table: Table, connection: str, entity: str, ids: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
     # Column by column: Postgres looks a list of whole keys up by reading the table once for each of them.
-    return table.c.connection == connection, table.c.entity == entity, table.c.qbo_id.in_(ids)
+    return table.c.connection == connection, table.c.entity == entity, one_of(table.c.qbo_id, ids)
 
 
 def _ids_of(only: Collection[tuple[str, str]], entity: str) -> list[str]:
@@ -288,10 +289,16 @@ def known(db: Connection, connection: str, entity: str, ids: Sequence[str]) -> d
     """The record rows of `ids`, by id."""
     rows = db.execute(
         select(record).where(
-            record.c.connection == connection, record.c.entity == entity, record.c.qbo_id.in_(ids)
+            record.c.connection == connection, record.c.entity == entity, one_of(record.c.qbo_id, ids)
         )
     )
     return {row.qbo_id: row for row in rows}
+
+
+def ids_of(db: Connection, connection: str, entity: str, *, limit: int | None = None) -> set[str]:
+    """Ids of the records of one entity, at most `limit`."""
+    mine = (record.c.connection == connection, record.c.entity == entity)
+    return set(db.scalars(select(record.c.qbo_id).where(*mine).limit(limit)))
 
 
 def untouched(db: Connection, connection: str, entity: str, versions: Mapping[str, int]) -> dict[str, int]:
@@ -314,7 +321,7 @@ def open_ids(db: Connection, connection: str, entity: str, ids: Collection[str])
             select(record.c.qbo_id).where(
                 record.c.connection == connection,
                 record.c.entity == entity,
-                record.c.qbo_id.in_(ids),
+                one_of(record.c.qbo_id, ids),
                 ~record.c.settled,
             )
         )
@@ -323,7 +330,7 @@ def open_ids(db: Connection, connection: str, entity: str, ids: Collection[str])
 
 def reopen(db: Connection, connection: str, entity: str, ids: Collection[str]) -> set[date]:
     """Let posting plan records again whose versions have not changed; returns the days of all of them."""
-    mine = and_(record.c.connection == connection, record.c.entity == entity, record.c.qbo_id.in_(ids))
+    mine = and_(record.c.connection == connection, record.c.entity == entity, one_of(record.c.qbo_id, ids))
     db.execute(
         update(record)
         .where(mine, record.c.settled, record.c.state != str(State.HELD))
@@ -347,7 +354,9 @@ def of_days(db: Connection, connection: str, days: Sequence[date]) -> list[Row[A
     order = (record.c.day, record.c.entity, record.c.qbo_id)
     return list(
         db.execute(
-            select(record).where(record.c.connection == connection, record.c.day.in_(days)).order_by(*order)
+            select(record)
+            .where(record.c.connection == connection, one_of(record.c.day, days))
+            .order_by(*order)
         )
     )
 
@@ -362,17 +371,27 @@ def to_map(
     limit: int,
     after: int,
     only: Only = None,
+    known_alone: bool = False,
+    again_left_out: str = "",
 ) -> list[int]:
     """Landing numbers after `after` of the days' newest versions that are new, or held and may be free by now.
 
     Ordered, at most `limit`: the caller goes on from the last one, so memory does not grow with the window.
+    `known_alone`: only of records that were decided before. `again_left_out`: also what was excluded for that reason.
     """
     among = () if only is None else (landing.c.qbo_id.in_(_ids_of(only, entity)),)
     again = [str(State.PLANNED), str(State.RETRYING), *([str(State.HELD)] if again_held else [])]
     # Looked up row by row and not joined: while a first load fills tables that Postgres has not counted yet,
     # it would join them by comparing every row with every other.
+    stays: ColumnElement[bool] = record.c.state.not_in(again)
+    if again_left_out:
+        left_out = select(mapped_line.c.line).where(
+            *(mapped_line.c[name] == record.c[name] for name in ("connection", "entity", "qbo_id")),
+            mapped_line.c.reason == again_left_out,
+        )
+        stays &= ~left_out.correlate(record).exists()
     is_decided = (
-        select((record.c.landing_number == landing.c.number) & record.c.state.not_in(again))
+        select((record.c.landing_number == landing.c.number) & stays)
         .where(
             record.c.connection == connection,
             record.c.entity == entity,
@@ -388,9 +407,9 @@ def to_map(
                 landing.c.connection == connection,
                 landing.c.entity == entity,
                 landing.c.is_current,
-                landing.c.day.in_(days),
+                one_of(landing.c.day, days),
                 landing.c.number > after,
-                func.coalesce(is_decided, false()).is_(False),
+                is_decided.is_(False) if known_alone else func.coalesce(is_decided, false()).is_(False),
                 *among,
             )
             .order_by(landing.c.number)
@@ -415,7 +434,7 @@ def planned(
     Those that mapping planned and posting had to hold come too when their day is one of `again_held`.
     """
     ready = record.c.state.in_([str(State.PLANNED), str(State.RETRYING)])
-    held = (record.c.state == str(State.HELD)) & ~record.c.settled & record.c.day.in_(again_held)
+    held = (record.c.state == str(State.HELD)) & ~record.c.settled & one_of(record.c.day, again_held)
     among = () if only is None else (record.c.qbo_id.in_(_ids_of(only, entity)),)
     return list(
         db.execute(
@@ -423,7 +442,7 @@ def planned(
             .where(
                 record.c.connection == connection,
                 record.c.entity == entity,
-                record.c.day.in_(days),
+                one_of(record.c.day, days),
                 ready | held,
                 record.c.qbo_id > after,
                 *among,
@@ -471,7 +490,7 @@ def reasons_of(db: Connection, connection: str, entity: str, ids: Sequence[str])
     found: dict[str, list[str]] = {}
     for qbo_id, reason in db.execute(
         select(hold.c.qbo_id, hold.c.reason)
-        .where(hold.c.connection == connection, hold.c.entity == entity, hold.c.qbo_id.in_(ids))
+        .where(hold.c.connection == connection, hold.c.entity == entity, one_of(hold.c.qbo_id, ids))
         .order_by(hold.c.qbo_id, hold.c.ordinal)
     ):
         found.setdefault(qbo_id, []).append(reason)
@@ -493,7 +512,7 @@ def _content(
 ) -> dict[str, list[tuple[Any, ...]]]:
     found: dict[str, list[tuple[Any, ...]]] = {qbo_id: [] for qbo_id in ids}
     if ids:
-        mine = (table.c.connection == connection, table.c.entity == entity, table.c.qbo_id.in_(ids))
+        mine = (table.c.connection == connection, table.c.entity == entity, one_of(table.c.qbo_id, ids))
         for row in db.execute(
             select(table).where(*mine).order_by(table.c.qbo_id, table.c.ordinal)
         ).mappings():
@@ -513,7 +532,7 @@ def lines_of(db: Connection, connection: str, entity: str, ids: Sequence[str]) -
         .where(
             mapped_line.c.connection == connection,
             mapped_line.c.entity == entity,
-            mapped_line.c.qbo_id.in_(ids),
+            one_of(mapped_line.c.qbo_id, ids),
         )
         .order_by(mapped_line.c.qbo_id, mapped_line.c.ordinal)
     )

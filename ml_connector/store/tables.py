@@ -358,6 +358,18 @@ breaker = Table(
     PrimaryKeyConstraint("connection", "system"),
 )
 
+alarm = Table(  # one row for a trouble that stands, or whose end is still to be told
+    "alarm",
+    metadata,
+    Column("connection", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("told_at", Instant),  # null: nobody could be told yet
+    Column("over_at", Instant),
+    PrimaryKeyConstraint("connection", "cause"),
+)
+
 worker = Table(
     "worker",
     metadata,

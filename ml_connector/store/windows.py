@@ -132,6 +132,12 @@ def wake_causes(db: Connection, connection: str, causes: Collection[str], *, why
     return _wake(db, connection, one_of(hold.c.cause, causes), why)
 
 
+def causes(db: Connection, connection: str, reasons: Collection[Reason]) -> set[str]:
+    """What the records that are held for one of `reasons` wait for."""
+    asked = hold.c.reason.in_([str(reason) for reason in reasons])
+    return set(db.scalars(select(hold.c.cause).where(hold.c.connection == connection, asked)))
+
+
 def _wake(db: Connection, connection: str, which: ColumnElement[bool], why: str) -> list[date]:
     days = list(
         db.scalars(

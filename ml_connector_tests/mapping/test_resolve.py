@@ -507,7 +507,9 @@ def test_S88_a_closed_project_says_reopen_recode_or_exclude() -> None:
 def test_S110_a_project_that_procore_does_not_list_is_not_permitted_or_misnamed() -> None:
     held = only_held(mapped(bill(line("10.00", item="Ready-mix", customer=HARBOR)), catalog=Catalog({})))
     assert held.hold.reason is Reason.PERMISSION
-    assert "101, which Procore does not list for ml-connector: give the service account" in held.hold.sentence
+    assert "101, which Procore does not list for ml-connector: it is not permitted, or there is no such" in (
+        held.hold.sentence
+    )
 
 
 def test_S124_retainage_without_a_commitment_is_excluded() -> None:

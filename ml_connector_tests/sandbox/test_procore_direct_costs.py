@@ -195,6 +195,14 @@ def test_F14_a_taken_origin_id_is_refused_on_create_for_header_and_line(desk: De
     assert desk.refused("POST", V11, {"direct_cost": _header("2", line_items=[line, line])})[0] == 422
 
 
+def test_a_cost_of_the_type_expense_needs_a_vendor_only_by_switch(desk: Desk) -> None:
+    expense = {"direct_cost_type": "expense", "direct_cost_date": "2026-02-08"}
+    assert desk.ok("POST", V11, {"direct_cost": expense})["vendor_id"] is None
+    desk.vendor.switch("expense_needs_vendor", True)
+    status, body = desk.refused("POST", V11, {"direct_cost": expense})
+    assert (status, body) == (400, {"errors": {"vendor_id": ["can't be blank"]}})
+
+
 def test_S69_a_v11_patch_changes_adds_and_keeps_lines(desk: Desk) -> None:
     codes = desk.codes()
     cost = desk.bill(line_items=[{"wbs_code_id": codes["03-3000.M"], "manual_amount": n} for n in (10, 20)])

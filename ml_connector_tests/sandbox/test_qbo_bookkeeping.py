@@ -233,6 +233,26 @@ def test_a_bill_is_voided_only_when_the_switch_allows_it(books: Books) -> None:
     assert [line["Amount"] for line in voided["Line"]] == [0]
 
 
+def test_a_purchase_names_its_payee_or_none_gives_money_back_and_is_voided_like_a_bill(books: Books) -> None:
+    spent = {"PaymentType": "CreditCard", "AccountRef": {"value": "33"}, "Line": [account_line("34")]}
+    bought = books.save("Purchase", {**spent, "EntityRef": {"value": "56"}})
+    vendor = books.read("Vendor", "56")
+    assert bought["EntityRef"] == {"value": "56", "name": vendor["DisplayName"], "type": "Vendor"}
+    assert (bought["TotalAmt"], bought["Credit"]) == (34, False)
+    assert books.save("Purchase", {**spent, "Credit": True})["Credit"] is True
+    for odd, code in (
+        ({"EntityRef": {"value": "56", "type": "Customer"}}, "2500"),
+        ({"PaymentType": "Gold"}, "2170"),
+    ):
+        assert books.refused("POST", "purchase", json={**spent, **odd}) == (400, code)
+    sent = {"Id": bought["Id"], "SyncToken": "0"}
+    assert books.refused("POST", "purchase", json=sent, params={"include": "void"}) == (400, "500")
+    books.control("POST", "switches", {"bill_void": "allowed"})
+    voided = books.save("Purchase", sent, include="void")
+    assert (voided["TotalAmt"], [line["Amount"] for line in voided["Line"]]) == (0, [0])
+    assert "Balance" not in voided
+
+
 def test_a_batch_takes_30_items_and_one_can_be_made_to_fail(books: Books) -> None:
     items = [
         {"bId": str(n), "operation": "create", "Vendor": {"DisplayName": f"Vendor {n}"}} for n in range(31)

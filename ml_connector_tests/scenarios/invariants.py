@@ -64,11 +64,11 @@ def oracle(
     """The oracle's report on one connection, told what the product says; `everything_read`: unread versions are lost."""
     one = connection or rig.connection
     evidence = evidence or gather(rig.qbo.url, rig.procore.url, realm=one.qbo.realm_id)
-    statement = statement_of(rig, one.name, complete=not everything_read)
+    statement = statement_of(rig, one, complete=not everything_read)
     return Judge(evidence, statement, one.qbo.realm_id).judge(**wanted)
 
 
-def statement_of(rig: Rig, name: str, *, complete: bool) -> Statement:
+def statement_of(rig: Rig, connection: Connection, *, complete: bool) -> Statement:
     """What the product says of its records: held, excluded, of which version, and what it linked in its own books."""
     with rig.engine.connect() as db:
         rows = db.execute(
@@ -77,7 +77,7 @@ def statement_of(rig: Rig, name: str, *, complete: bool) -> Statement:
                 " join ml_connector.landing l on l.number = r.landing_number"
                 " where r.connection = :name and r.entity <> 'Vendor'"
             ),
-            {"name": name},
+            {"name": connection.name},
         ).all()
         linked = db.execute(
             text(
@@ -85,7 +85,7 @@ def statement_of(rig: Rig, name: str, *, complete: bool) -> Statement:
                 " and kind in ('direct_cost', 'requisition', 'contract_payment')"
                 " and state <> 'removed' and procore_id is not null"
             ),
-            {"name": name},
+            {"name": connection.name},
         ).all()
     return Statement(
         records={
@@ -98,6 +98,7 @@ def statement_of(rig: Rig, name: str, *, complete: bool) -> Statement:
         },
         links={f"{row.kind}:{row.procore_id}": row.origin_id for row in linked},
         complete=complete,
+        expenses=connection.policies.expenses != "off",
     )
 
 
@@ -148,25 +149,30 @@ def trail_is_whole(rig: Rig, connection: Connection, evidence: Evidence) -> None
 def _target(reference: str) -> str:
     """The record that a link means: the link of a direct cost's line ends with its ordinal."""
     parts = reference.split(":")
-    is_line = len(parts) == 6 and parts[2] in ("bill", "vendorcredit") and parts[5].isdigit()
+    is_line = len(parts) == 6 and parts[2] != "billpayment" and parts[5].isdigit()
     return ":".join(parts[:5]) if is_line else reference
 
 
 def links_stand(rig: Rig) -> None:
-    """Direct costs and invoices of ours carry their links, however often they were taken off for a change."""
+    """Direct costs and invoices of ours carry their links, however often they were taken off for a change.
+
+    Those whose link is to be in the ledger alone carry none.
+    """
     with rig.engine.connect() as db:
         rows = db.execute(
             text(
-                "select kind, procore_id, origin_id from ml_connector.ledger where state = 'confirmed'"
+                "select kind, procore_id, origin_id, coalesce((wanted ->> 'unlinked')::boolean, false) as bare"
+                " from ml_connector.ledger where state = 'confirmed'"
                 " and kind in ('direct_cost', 'requisition') and not coalesce((wanted ->> 'linked')::boolean, false)"
             )
         ).all()
     there = {
-        (kind, record["id"]): record["origin_id"]
+        (kind, record["id"]): record.get("origin_id") or ""
         for kind in ("direct_cost", "requisition")
         for record in rig.procore.live(f"{kind}s")
     }
-    assert [there.get((row.kind, row.procore_id)) for row in rows] == [row.origin_id for row in rows]
+    wanted = ["" if row.bare else row.origin_id for row in rows]
+    assert [there.get((row.kind, row.procore_id)) for row in rows] == wanted
 
 
 def nothing_secret_is_told(rig: Rig) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from ml_connector.holds import Choice
 from ml_connector.reading.outside import outside_the_sync
@@ -28,9 +29,9 @@ DISCOUNT_RULE = "4900,,,,,,,,,exclude,,,,,,DISCOUNT,\n"
 
 
 @pytest.fixture
-def rig(tmp_path: Path, database_url: str) -> Iterator[Rig]:
+def rig(tmp_path: Path, database: Engine) -> Iterator[Rig]:
     """The fixture firm with two subcontracts of Bright Electric on Harbor, and an account for discounts."""
-    opened = open_rig(tmp_path, database_url)
+    opened = open_rig(tmp_path, database)
     opened.qbo.load(
         realm=REALM,
         Account=[
@@ -584,8 +585,8 @@ def test_S20_card_purchases_and_journals_are_read_never_posted_and_named(rig: Ri
     assert len(reads) == 1 and reads[0].endswith("/cdc")
     assert rig.direct_costs(counting=False) == []
     with rig.engine.connect() as db:
-        found = outside_the_sync(db, rig.name, start=rig.connection.start_date)
-        later = outside_the_sync(db, rig.name, start=rig.connection.start_date, days=[])
+        found = outside_the_sync(db, rig.connection)
+        later = outside_the_sync(db, rig.connection, days=[])
     assert sorted((str(cost.entity), cost.customer.id, str(cost.amount)) for cost in found.costs) == [
         ("JournalEntry", "61", "500.00"),
         ("JournalEntry", "62", "-500.00"),
@@ -601,7 +602,7 @@ def test_S20_a_purchase_that_cannot_be_read_is_named(rig: Rig) -> None:
     rig.qbo.load(realm=REALM, Purchase=[{**odd, "MetaData": meta}])
     rig.sync()
     with rig.engine.connect() as db:
-        assert outside_the_sync(db, rig.name, start=rig.connection.start_date).unreadable == ("Purchase 77",)
+        assert outside_the_sync(db, rig.connection).unreadable == ("Purchase 77",)
 
 
 def test_S21_a_bill_in_approval_or_a_template_is_no_bill_until_it_is_one(rig: Rig) -> None:

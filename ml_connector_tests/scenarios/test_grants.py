@@ -273,7 +273,9 @@ def test_S110_a_project_that_is_gone_from_a_fresh_list_says_that_it_is_not_permi
     rig.sync()
     (hold,) = rig.holds()
     assert (hold.qbo_id, hold.reason, hold.fixer) == (kept_out["Id"], "PERMISSION", "administrator")
-    assert "give the service account that project, or correct its id" in hold.sentence
+    assert (
+        "Give the service account that project, or correct its id in row 2 of projects.csv" in hold.sentence
+    )
     assert rig.cost_of(let_in["Id"], ELM)["grand_total"] == "300.00"
     rig.procore.load(permitted_projects=[{"project_ids": [int(HARBOR), int(ELM)]}])
     work.refresh_lists(rig.engine, rig.connection, procore_client(rig.home, rig.connection, rig.engine))

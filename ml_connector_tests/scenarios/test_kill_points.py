@@ -159,6 +159,18 @@ def invoices(*due: str) -> Callable[[Rig, Record], None]:
     return check
 
 
+def our_invoices(*due: str) -> Callable[[Rig, Record], None]:
+    """The invoices that count, each known as ours and none taken for a person's."""
+
+    def check(rig: Rig, record: Record) -> None:
+        invoices(*due)(rig, record)
+        with rig.engine.connect() as db:
+            kept = "select wanted ->> 'linked' from ml_connector.ledger where kind = 'requisition'"
+            assert set(db.scalars(text(kept))) == {"false"}
+
+    return check
+
+
 def payments(*amounts: str) -> Callable[[Rig, Record], None]:
     """The payments on SC-007."""
 
@@ -174,6 +186,13 @@ def stranger_is_known(rig: Rig, _: Record) -> None:
     costs("70.00")(rig, {})
 
 
+def longer(rig: Rig, record: Record) -> None:
+    """A line more, and another amount."""
+    lines = [line(1100, item="101"), line(50, item="102"), line(25, item="101")]
+    rig.bookkeeper.edit("Bill", record, Line=lines)
+
+
+LEDGER_ONLY = {"links": "ledger_only"}
 LOCKED_COST = {"direct_cost_lock": "except_origin"}
 LOCKED_INVOICE = {"requisition_lock": "except_origin"}
 DEEDS = {
@@ -260,6 +279,28 @@ DEEDS = {
         "PATCH:1 PATCH:2 PATCH:3",
     ),
     "credit taken back": Deed(a_credit, delete_credit, costs(), "K5:1 K7:1 K8:1", "PATCH:1"),
+    "direct cost without a link": Deed(
+        nothing,
+        lambda rig, _: a_cost(rig),
+        costs("1250.00"),
+        "K5:1 K7:1 K8:1",
+        "POST:1",
+        policies=LEDGER_ONLY,
+    ),
+    "direct cost without a link changed": Deed(
+        a_cost, longer, costs("1175.00"), "K14:2", "POST:1", policies=LEDGER_ONLY
+    ),
+    "bill on a commitment without a link": Deed(
+        nothing,
+        lambda rig, _: an_invoice(rig),
+        our_invoices("9000.00"),
+        "K5:1 K7:1 K8:1",
+        "",
+        policies=LEDGER_ONLY,
+    ),
+    "payment without a link": Deed(
+        an_invoice, pay_all, payments("9000.00"), "K5:1 K7:1 K8:1", "", policies=LEDGER_ONLY
+    ),
 }
 # Payments have kill points and lost answers in `test_payments`; a kill while the call is under way is shown here.
 NAKED = {
@@ -340,16 +381,22 @@ def test_S104_an_answer_that_is_lost_after_any_write_ends_as_if_nothing_had_happ
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("enter", "point", "again"),
+    ("enter", "point", "again", "policies"),
     [
-        (a_cost, "K14:2", [line(1200, item="101"), line(50, item="102")]),
-        (an_invoice, "K7:1", [sub(9000)]),
+        (a_cost, "K14:2", [line(1200, item="101"), line(50, item="102")], {}),
+        (an_invoice, "K7:1", [sub(9000)], {}),
+        (an_invoice, "K7:1", [sub(9000)], LEDGER_ONLY),
     ],
-    ids=["direct cost", "invoice"],
+    ids=["direct cost", "invoice", "invoice without a link"],
 )
 def test_S105_a_bill_that_waits_after_the_kill_says_what_counts_all_the_same(
-    rig: Rig, enter: Callable[[Rig], Record], point: str, again: list[Record]
+    rig: Rig,
+    enter: Callable[[Rig], Record],
+    point: str,
+    again: list[Record],
+    policies: Mapping[str, str],
 ) -> None:
+    rig.configure(policies=dict(policies))
     bill = enter(rig)
     run_that_dies_at(rig, point)
     rig.bookkeeper.edit("Bill", bill, Line=[line(7, account="7")])

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from ml_connector.orchestration import work
+from ml_connector.orchestration.clients import procore_client
+from ml_connector.posting.releasing import look_for_causes
 from ml_connector_tests.rig import ELM, HARBOR, MAPPING_HEADER, REALM, Rig, line, open_rig, today
 from ml_connector_tests.scenarios.invariants import invariants
 from ml_connector_tests.scenarios.kills import run_killed_when, run_that_dies_at
@@ -127,7 +128,7 @@ def hold(rig: Rig, bill: dict[str, Any]) -> Any:
 
 def recheck(rig: Rig) -> None:
     """What the schedule does for what waits on Procore."""
-    work.recheck_commitments(rig.engine, rig.connection)
+    look_for_causes(rig.engine, rig.connection, procore_client(rig.home, rig.connection, rig.engine))
     rig.settle()
 
 
@@ -694,18 +695,20 @@ def test_S73_an_invoice_whose_bill_was_deleted_is_deleted_by_policy_when_it_is_t
     assert {rig.record("Bill", bill["Id"]).state for bill in (first, second)} == {"reversed"}
 
 
-@pytest.mark.parametrize("lock", ["except_origin", "always"])
-def test_invoices_entered_for_review_stay_open_to_people_where_Procore_lets_go_of_the_link(
-    rig: Rig, lock: str
+@pytest.mark.parametrize("policies", [{"requisition_status": "under_review"}, {"links": "ledger_only"}])
+def test_invoices_that_people_may_edit_carry_no_link_and_follow_their_bills(
+    rig: Rig, policies: dict[str, str]
 ) -> None:
-    rig.configure(policies={"requisition_status": "under_review"})
-    rig.procore.switch(requisition_lock=lock)
+    rig.configure(policies=policies)
+    rig.procore.switch(requisition_lock="always")
     bill = progress(rig)
+    mark = rig.procore.mark()
     rig.sync()
     (invoice,) = invoices(rig)
-    linked = lock == "always"
-    assert (invoice["status"], bool(invoice.get("origin_id"))) == ("under_review", linked)
-    assert ("warned" in rig.story("Bill", bill["Id"])) is linked
+    status = policies.get("requisition_status", "approved")
+    assert (invoice["status"], invoice.get("origin_id") or "") == (status, "")
+    made = [entry for entry in rig.procore.journal(mark) if entry["path"].endswith("/requisitions")]
+    assert not any(entry["origin_ids"] for entry in made)
     assert (rig.record("Bill", bill["Id"]).state, rig.record("Bill", bill["Id"]).posted) == ("posted", 9000)
     mark = rig.procore.mark()
     rig.replay_everything()
@@ -713,19 +716,16 @@ def test_invoices_entered_for_review_stay_open_to_people_where_Procore_lets_go_o
     rig.bookkeeper.edit("Bill", bill, Line=[sub(9500), retainage(-950)])
     rig.sync()
     (invoice,) = invoices(rig)
-    changed = "9000.00" if linked else "8550.00"
-    assert (invoice["status"], sums(invoice)[3]) == ("under_review", changed)
-    assert [entry.reason for entry in rig.holds()] == (["LOCKED_IN_PROCORE"] if linked else [])
+    assert (invoice["status"], sums(invoice)[3], rig.holds()) == (status, "8550.00", [])
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("point", ["K5", "K7", "K14", "K8"])
-def test_S104_an_invoice_for_review_is_one_after_a_kill_around_its_unlinking(rig: Rig, point: str) -> None:
+def test_S104_an_invoice_for_review_is_one_after_a_kill(rig: Rig) -> None:
     rig.configure(policies={"requisition_status": "under_review"})
     rig.bookkeeper.bill("first", [line(1, item="101")], vendor=BRIGHT)
     rig.sync()
     bill = progress(rig)
-    run_that_dies_at(rig, point)
+    run_that_dies_at(rig, "K7")
     rig.settle()
     (invoice,) = invoices(rig)
     assert (invoice["status"], invoice.get("origin_id") or "", sums(invoice)[3]) == (
@@ -734,6 +734,27 @@ def test_S104_an_invoice_for_review_is_one_after_a_kill_around_its_unlinking(rig
         "9000.00",
     )
     assert rig.record("Bill", bill["Id"]).posted == 9000
+
+
+def test_S104_a_list_without_the_invoices_that_are_there_is_no_sign_that_one_without_a_link_is_not(
+    rig: Rig,
+) -> None:
+    rig.configure(policies={"links": "ledger_only"})
+    progress(rig)
+    rig.sync()
+    second = progress(rig, "BE-15", 2_000)
+    rig.procore.fault({"route": POST, "nth": 1, "fault": "accept_then_drop"})
+    rig.read()
+    rig.post(rig.dirty())
+    nothing = {"fault": "status", "args": {"status": 200, "body": []}}
+    rig.procore.fault({"route": "GET /rest/v1.1/requisitions", **nothing})
+    mark = rig.procore.mark()
+    rig.post(rig.dirty())
+    assert rig.procore.writes(mark) == []
+    assert rig.record("Bill", second["Id"]).state == "retrying"
+    rig.procore.no_faults()
+    rig.settle()
+    assert [sums(entry)[3] for entry in invoices(rig)] == ["9000.00", "1800.00"]
 
 
 FAULTS: dict[str, dict[str, Any]] = {

@@ -2,7 +2,9 @@
 
 from decimal import Decimal
 
+from ml_connector.holds import Choice
 from ml_connector.orchestration import work
+from ml_connector.store import decisions
 from ml_connector_tests.rig import COMPANY, Rig, line
 from ml_connector_tests.scenarios.calendar_days import days_later
 
@@ -156,3 +158,51 @@ def _look_again(rig: Rig) -> None:
 
     work.recheck_vendors(rig.engine, rig.connection)
     rig.settle()
+
+
+def test_S80_S81_by_policy_every_new_link_of_a_vendor_is_proposed_and_made_once_a_person_approves(
+    rig: Rig,
+) -> None:
+    load_vendors(rig, "GRANITE SUPPLY INC")
+    rig.configure(policies={"new_vendors": "propose"})
+    helm = rig.bookkeeper.vendor("Helm Roofing")["Id"]
+    sure = rig.bookkeeper.bill("1", [line(10, item="101")])
+    new = rig.bookkeeper.bill("2", [line(20, item="101")], vendor=helm)
+    rented = rig.bookkeeper.bill("3", [line(30, item="101")], vendor="23")
+    rig.sync()
+    assert (rig.direct_costs(counting=False), names(rig)) == ([], ["GRANITE SUPPLY INC"])
+    held = {(hold.entity, hold.qbo_id): hold for hold in rig.holds()}
+    assert {hold.reason for hold in held.values()} == {"VENDOR_PROPOSED"}
+    there = rig.procore.live("vendors")[0]["id"]
+    assert f"link it to GRANITE SUPPLY INC (Procore id {there})" in held["Vendor", "21"].sentence
+    assert "create it in Procore, which has none of that name" in held["Bill", new["Id"]].sentence
+    assert list(held["Vendor", helm].choices) == ["approve", "reject"]
+    assert list(held["Bill", new["Id"]].choices) == ["exclude"], "the vendor is what is decided"
+
+    decide(rig, "21", Choice.APPROVE)
+    decide(rig, helm, Choice.APPROVE)
+    decide(rig, "23", Choice.REJECT, comment="they are Metro Rental")
+    rig.settle()
+    assert rig.cost_of(sure["Id"])["vendor_id"] == there
+    assert rig.cost_of(new["Id"])["grand_total"] == "20.00"
+    assert names(rig) == ["GRANITE SUPPLY INC", "Helm Roofing"]
+    (hold,) = rig.holds(rented["Id"])
+    assert "anna rejected to create it in Procore" in hold.sentence
+    assert "they are Metro Rental" in hold.sentence
+
+    load_vendors(rig, "Metro Rental")
+    rig.publish(vendors="vendor,procore_vendor,note\n23,Metro Rental,\n")
+    rig.settle()
+    assert rig.cost_of(rented["Id"])["grand_total"] == "30.00"
+    mark = rig.procore.mark()
+    rig.bookkeeper.bill("4", [line(10, item="101")])
+    rig.sync()
+    assert [call for call in rig.procore.writes(mark) if "/vendors" in call] == [], (
+        "what is linked is not asked"
+    )
+
+
+def decide(rig: Rig, vendor: str, choice: Choice, *, comment: str = "") -> None:
+    """A person decides about a vendor."""
+    with rig.engine.begin() as db:
+        decisions.decide(db, rig.name, "Vendor", vendor, choice, comment=comment, by="anna", two_persons=True)

@@ -1,4 +1,6 @@
-"""Writing direct costs: drafts first, then lines, then the status that counts, all by repeatable sync actions.
+"""Writing direct costs: drafts first, then lines, then the status that counts, by repeatable sync actions.
+
+Only a record that is to carry no origin id is made by the plain create call, which see in `unlinked`.
 
 A draft has no effect on job cost (procore-api 6), so a crash or a refused line at any place leaves no part of a bill in
 Procore's figures. A record is settled only when all its lines are confirmed and `grand_total` equals its share of the bill.
@@ -30,6 +32,7 @@ from ml_connector.posting.direct_costs.sync_rows import (
     project_of_cost,
 )
 from ml_connector.posting.direct_costs.taking_back import TakingBack
+from ml_connector.posting.direct_costs.unlinked import UnlinkedDesk, without_link
 from ml_connector.posting.direct_costs.unlocking import Unlocking
 from ml_connector.posting.procore_names import Names
 from ml_connector.posting.targets import DirectCost
@@ -56,6 +59,7 @@ class DirectCostDesk:
         self._rows = RowSync(self.client, self.settled_at)
         self._unlocking = Unlocking(self.connection, self.engine, self._rows, self.run_id)
         self._lines = LineDesk(self.connection, self.engine, self.client, self._rows, self._unlocking)
+        self._unlinked = UnlinkedDesk(self.connection, self.engine, self.client, self._rows, self._unlocking)
         self._back = TakingBack(
             self.connection, self.engine, self.client, self._rows, self._unlocking, self.run_id
         )
@@ -80,6 +84,7 @@ class DirectCostDesk:
         self._back.take_back(works)
         self._draft_headers(works)
         self._lines.send(works, self._progress)
+        self._unlinked.send_lines(works, self._progress)
         self._lines.drop_surplus(works, self._progress)
         self._final_headers(works)
         self._silencing.silence(
@@ -175,8 +180,12 @@ class DirectCostDesk:
         self, project: str, group: Sequence[Pair], *, status: str | None = None
     ) -> dict[str, Outcome]:
         """Outcomes by origin id. A record whose id is known is written by it, which sets our link again, too."""
-        outcomes = self._rows.send(headers_path(project), [self._header(pair, status) for pair in group])
-        locked = [(work, cost) for work, cost in group if is_lock(outcomes.get(cost.origin_id))]
+        outcomes = self._send_once(project, group, status)
+        locked = [
+            (work, cost)
+            for work, cost in group
+            if is_lock(outcomes.get(cost.origin_id)) and not work.is_unlinked(cost)
+        ]
         known = [(work, there) for work, cost in locked if (there := self._progress.id_of(work, cost))]
         freed = self._unlocking.unlock(project, known)
         again = [(work, cost) for work, cost in locked if self._progress.id_of(work, cost) in freed]
@@ -185,13 +194,34 @@ class DirectCostDesk:
                 work.vanished.add(cost.origin_id)  # a draft that a person threw away
                 self._progress.header_ids.pop(cost.origin_id, None)
                 again.append((work, cost))
-        outcomes |= self._rows.send(headers_path(project), [self._header(pair, status) for pair in again])
+        return outcomes | self._send_once(project, again, status)
+
+    def _send_once(self, project: str, group: Sequence[Pair], status: str | None) -> dict[str, Outcome]:
+        """Outcomes by origin id. A record without a link is found by its id; where it has none, it is made as a draft."""
+        unlinked = [(work, cost) for work, cost in group if work.is_unlinked(cost)]
+        linked = [(work, cost) for work, cost in group if not work.is_unlinked(cost)]
+        path = headers_path(project)
+        outcomes = self._rows.send(path, [self._header(pair, status) for pair in linked])
+        ids = {cost.origin_id: self._progress.id_of(work, cost) for work, cost in unlinked}
+        known = [pair for pair in unlinked if ids[pair[1].origin_id] is not None]
+        said = self._rows.send(path, [self._header(pair, status) for pair in known], key="id")
+        for work, cost in unlinked:
+            outcome = said.get(str(ids[cost.origin_id]))
+            if ids[cost.origin_id] is None:
+                if status is None:  # deleted before it was final: made again when it is looked at again
+                    work.wait(self.settled_at())
+                else:
+                    outcome = self._unlinked.make(work, cost)
+            if outcome is not None:
+                outcomes[cost.origin_id] = outcome
         return outcomes
 
     def _header(self, pair: Pair, status: str | None) -> Sent:
         work, cost = pair
         there = self._progress.id_of(work, cost)
-        header: dict[str, Any] = dict(cost.header) if there is None else {"id": there, **cost.header}
+        header = without_link(cost.header) if work.is_unlinked(cost) else dict(cost.header)
+        if there is not None:
+            header = {"id": there, **header}
         return work, cost, header if status is None else {**header, "status": status}
 
     def _not_accepted(self, work: Work, cost: DirectCost, outcome: Outcome) -> None:
@@ -269,6 +299,7 @@ class DirectCostDesk:
 
 
 def _intent(work: Work, cost: DirectCost, *, linked: bool = False) -> Intent:
+    kept_here = {"unlinked": True} if work.is_unlinked(cost) else {}
     return Intent(
         origin_id=cost.origin_id,
         kind=Kind.DIRECT_COST,
@@ -277,7 +308,7 @@ def _intent(work: Work, cost: DirectCost, *, linked: bool = False) -> Intent:
         project_id=cost.project_id,
         landing_number=work.landing_number,
         sync_token=work.sync_token,
-        wanted={**cost.body, "linked": True} if linked else cost.body,
+        wanted={**cost.body, "linked": True} if linked else {**cost.body, **kept_here},
         wanted_hash=cost.body_hash,
         number=cost.number,
         suffix=cost.suffix,
@@ -308,6 +339,6 @@ def _replaced(taken_back: Sequence[Row[Any]], work: Work, cost: DirectCost) -> s
     """The bill whose number, vendor and project this one has taken over; "" when there is none."""
     for row in taken_back:
         same = (row.number, row.wanted["header"].get("vendor_id")) == (cost.number, cost.header["vendor_id"])
-        if same and row.entity == work.entity and row.qbo_id != work.qbo_id:
+        if same and row.number and row.entity == work.entity and row.qbo_id != work.qbo_id:
             return f"{row.entity.lower()}:{row.qbo_id}"
     return ""

@@ -72,10 +72,13 @@ def content_of(body: Mapping[str, Any]) -> Content:
     return Content(_fields(body["header"], HEADER), lines)
 
 
-def content_there(cost: CostThere) -> Content:
-    """The content of a direct cost in Procore; fields that its answer leaves out are left out."""
+def content_there(cost: CostThere, keys: Mapping[int, str]) -> Content:
+    """The content of a direct cost in Procore; fields that its answer leaves out are left out.
+
+    `keys` names lines that carry no origin id, by id.
+    """
     lines = {
-        line.origin_id or str(line.id): _fields(
+        line.origin_id or keys.get(line.id) or str(line.id): _fields(
             {"wbs_code_id": line.wbs_code_id, "amount": line.amount, "description": line.description}, LINE
         )
         for line in cost.lines

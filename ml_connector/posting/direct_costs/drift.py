@@ -16,6 +16,7 @@ from ml_connector.holds import Choice, Hold, Reason
 from ml_connector.mapping.decided import last_of, standing
 from ml_connector.mapping.wording import quoted
 from ml_connector.money import ZERO, total
+from ml_connector.posting.bill_work import is_unlinked
 from ml_connector.posting.direct_costs.differences import (
     DRAFT,
     Difference,
@@ -75,7 +76,7 @@ def drift_of(row: Row[Any], there: CostThere | None) -> Drift | None:
     elif is_theirs(row):
         found = _changed_total(ours, there)
     elif knows_body(row):
-        found = drifted(content_of(row.wanted), content_there(there))
+        found = drifted(content_of(row.wanted), content_there(there, _line_keys(row)))
         found += _taken_over(row, there)
     else:
         found = _changed_total(ours, there)
@@ -228,6 +229,11 @@ def _amount_left(row: Row[Any]) -> Decimal:
 def knows_body(row: Row[Any]) -> bool:
     """Whether the body in the ledger is the one that was confirmed, and not one that was refused later."""
     return row.wanted_hash is not None and bytes(row.wanted_hash) == bytes(row.confirmed_hash)
+
+
+def _line_keys(row: Row[Any]) -> dict[int, str]:
+    """The keys of the lines of a record that carries no links, by the ids that Procore gave them."""
+    return {there: origin for origin, there in row.line_ids.items() if there} if is_unlinked(row) else {}
 
 
 def _changed_total(ours: Decimal, there: CostThere) -> list[Difference]:

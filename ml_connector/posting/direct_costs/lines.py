@@ -35,6 +35,9 @@ class Progress:
     line_ids: dict[str, dict[str, int]] = field(default_factory=dict)
     drafts: set[str] = field(default_factory=set)  # origin ids of records that surely do not count
     touched: set[str] = field(default_factory=set)
+    surplus: dict[str, list[int]] = field(
+        default_factory=dict
+    )  # ids of lines to be deleted, where they are known
 
     def id_of(self, work: Work, cost: DirectCost) -> int | None:
         """The Procore id of a record, where it is known."""
@@ -53,7 +56,9 @@ class LineDesk:
 
     def send(self, works: Sequence[Work], progress: Progress) -> None:
         """Bring the wanted lines to Procore; works say what went wrong."""
-        costs = [(work, cost) for work in works if work.open for cost in work.todo]
+        costs = [
+            (work, cost) for work in works if work.open for cost in work.todo if not work.is_unlinked(cost)
+        ]
         for project, group in by_project(costs, project_of_cost):
             rows: list[Sent] = [
                 (work, cost, {**line, "direct_cost_id": progress.id_of(work, cost)})
@@ -104,6 +109,8 @@ class LineDesk:
                     self._delete(work, cost, line_id, progress)
 
     def _surplus(self, work: Work, cost: DirectCost, progress: Progress) -> Iterable[int]:
+        if cost.origin_id in progress.surplus:
+            return progress.surplus[cost.origin_id]
         row = work.known.get(cost.origin_id)
         ids = {} if row is None or cost.origin_id in work.vanished else row.line_ids
         surplus = {origin: ids[origin] for origin in ids.keys() - set(cost.line_origins)}
@@ -133,7 +140,8 @@ class LineDesk:
         progress.touched.add(cost.origin_id)
         error = self._refusal(work, lambda: self.client.delete(path))
         if error is not None and there is not None and LOCKED in words_of(error).lower():
-            if not self.unlocking.unlock(cost.project_id, [(work, there)]):
+            # What locks a record that carries no link of ours is another integration's.
+            if work.is_unlinked(cost) or not self.unlocking.unlock(cost.project_id, [(work, there)]):
                 self.unlocking.hold_cost(work, cost, Refused(words_of(error), {}))
                 return
             error = self._refusal(work, lambda: self.client.delete(path))

@@ -13,6 +13,7 @@ from ml_connector.posting.direct_costs.drift import is_theirs
 from ml_connector.posting.direct_costs.typed_costs import OTHERS
 from ml_connector.settings import Connection
 from ml_connector.store import catalog, ledger
+from ml_connector.store.ledger import Kind
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,19 @@ class Takeover:
 def takeover(db: Database, connection: Connection) -> Takeover:
     """The report as it stands after the last run that posted something."""
     ours: dict[bool, list[Entry]] = {True: [], False: []}
-    known: set[int] = set()
+    copies = catalog.copy(db, connection.name, OTHERS)
+    known = {
+        id_
+        for project in copies
+        for id_ in ledger.procore_ids(db, connection.name, Kind.DIRECT_COST, project)
+    }
     for row in ledger.posted_costs(db, connection.name, days=None, projects=None):
-        known.add(row.procore_id)
         record = f"{row.entity.lower()}:{row.qbo_id}"
         entry = Entry(row.project_id, row.procore_id, row.number, row.amount, record)
         ours[is_theirs(row)].append(entry)
     left = [
         Entry(project, row["id"], row["number"], parse_amount(row["amount"], field="amount"), "")
-        for project, rows in sorted(catalog.copy(db, connection.name, OTHERS).items())
+        for project, rows in sorted(copies.items())
         for row in rows
         if row["id"] not in known
     ]

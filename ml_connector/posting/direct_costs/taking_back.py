@@ -12,7 +12,7 @@ from sqlalchemy import Engine, Row
 
 from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
-from ml_connector.posting.bill_work import Work
+from ml_connector.posting.bill_work import Work, is_unlinked
 from ml_connector.posting.direct_costs.sync_rows import (
     FORBIDDEN,
     RowSync,
@@ -66,7 +66,11 @@ class TakingBack:
         if self.connection.policies.gone_direct_cost == "delete":
             return {str(there[row.origin_id]): self._delete(work, row, there) for work, row in group}
         outcomes = self.rows.send(headers_path(project), self._drafts(group, there), key="id")
-        locked = [pair for pair in group if is_lock(outcomes.get(str(there[pair[1].origin_id])))]
+        locked = [
+            (work, row)
+            for work, row in group
+            if is_lock(outcomes.get(str(there[row.origin_id]))) and not is_unlinked(row)
+        ]
         freed = self.unlocking.unlock(
             project, [(work, known) for work, row in locked if (known := there[row.origin_id]) is not None]
         )
@@ -99,11 +103,12 @@ class TakingBack:
         ]
 
     def _dated(self, group: Sequence[Gone]) -> set[str]:
-        """Origin ids of those that have, or may have, a payment date."""
+        """Origin ids of those that have, or may have, a payment date: a purchase's is in its own body."""
+        paid = {row.origin_id for _, row in group if row.wanted["header"].get("payment_date")}
         keys = {payment_date_of(row.origin_id): row.origin_id for _, row in group}
         with self.engine.connect() as db:
             rows = ledger.rows(db, self.connection.name, list(keys))
-        return {
+        return paid | {
             keys[key]
             for key, row in rows.items()
             if row.state != Fate.REMOVED and row.wanted["payment_date"] is not None
@@ -116,7 +121,8 @@ class TakingBack:
         known = there[row.origin_id]
         path = f"/rest/v1.1/projects/{row.project_id}/direct_costs/{known}"
         outcome = self._delete_once(work, path)
-        if known is not None and is_lock(outcome) and self.unlocking.unlock(row.project_id, [(work, known)]):
+        locked = is_lock(outcome) and not is_unlinked(row)
+        if known is not None and locked and self.unlocking.unlock(row.project_id, [(work, known)]):
             outcome = self._delete_once(work, path)
         return outcome if refused is None or not isinstance(outcome, Refused) else refused
 
@@ -179,6 +185,8 @@ class TakingBack:
         """The Procore id of a record that must go; None when it is not there, or when that cannot be told by now."""
         if row.procore_id is not None or row.state not in (Fate.SENDING, Fate.UNKNOWN):
             return None if row.procore_id is None else int(row.procore_id)
+        if is_unlinked(row):
+            return work.found.get(row.origin_id)  # looked for before anything is written
         path = f"/rest/v1.1/projects/{row.project_id}/direct_costs"
         try:
             found = self.client.rows(path, {"filters[origin_id]": row.origin_id})

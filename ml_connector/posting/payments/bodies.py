@@ -71,9 +71,9 @@ class ContractPayment:
 
 
 def contract_payment(
-    payment: BillPayment, bill: PaidBill, target: BillTarget, *, cash: Decimal, realm: str, reference: str
+    payment: BillPayment, bill: PaidBill, target: BillTarget, *, cash: Decimal, realm: str, is_linked: bool
 ) -> ContractPayment:
-    """The contract payment for what a payment pays of one requisition; `reference` is the policy.
+    """The contract payment for what a payment pays of one requisition, marked by an origin id, or in its notes.
 
     Raises ValueError for a target that is no requisition.
     """
@@ -91,7 +91,7 @@ def contract_payment(
     }
     if method == "check" and payment.number.strip():
         fields["check_number"] = sendable(payment.number).strip()
-    if reference == "origin_id":
+    if is_linked:
         fields |= {"notes": notes, "origin_id": origin}
     else:
         fields["notes"] = f"{notes}\n[{origin}]"

@@ -55,7 +55,7 @@ class PaymentDate:
     @property
     def row(self) -> dict[str, Any]:
         """The row of the sync action; it sets our link again, where an earlier run took it off and was killed."""
-        link = {} if self.cost.is_typed else {"origin_id": self.cost.origin_id}
+        link = {} if self.cost.is_unlinked else {"origin_id": self.cost.origin_id}
         return {"id": self.cost.procore_id, **link, "payment_date": self.value}
 
     @property
@@ -149,7 +149,7 @@ class PaymentDateDesk:
         self._intend(group)
         crashpoint("K5")
         outcomes = self._sync(project, [one.row for one in group])
-        locked = [one for one in group if is_lock(outcomes.get(one.key)) and not one.cost.is_typed]
+        locked = [one for one in group if is_lock(outcomes.get(one.key)) and not one.cost.is_unlinked]
         if locked:
             self._sync(project, [{"id": one.cost.procore_id, "origin_id": None} for one in locked])
             crashpoint("K14")

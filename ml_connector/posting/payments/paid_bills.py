@@ -11,6 +11,7 @@ from sqlalchemy import Row
 
 from ml_connector.errors import BadRecord
 from ml_connector.money import ZERO, total
+from ml_connector.posting.bill_work import is_unlinked
 from ml_connector.posting.payments.shares import Place
 from ml_connector.qbo.models import Entity, parse_bill
 from ml_connector.store import landing, ledger, records
@@ -43,7 +44,7 @@ class BillTarget:
     commitment_id: int | None = None
     procore_id: int | None = None
     origin_id: str = ""
-    is_typed: bool = False  # a person's record, which carries no link of ours
+    is_unlinked: bool = False  # a person's record, or one whose link is in our ledger alone
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _target(target: Row[Any], lines: Sequence[MappedLine]) -> BillTarget:
         commitment_id=target.commitment_id,
         procore_id=target.procore_id,
         origin_id=target.origin_id,
-        is_typed=bool((target.wanted or {}).get("linked")),
+        is_unlinked=is_unlinked(target) or bool((target.wanted or {}).get("linked")),
     )
 
 

@@ -283,7 +283,7 @@ class PaymentPlanner:
                     target,
                     cash=share.cash,
                     realm=self.connection.qbo.realm_id,
-                    reference=self.connection.policies.payment_reference,
+                    is_linked=self.connection.policies.links_payments,
                 )
             )
 

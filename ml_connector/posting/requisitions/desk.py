@@ -1,9 +1,10 @@
 """Writing subcontractor invoices, for which Procore has no repeatable call: intent, one POST, outcome.
 
-What is unclear is looked up by origin id and adopted, or written when two reads agree that it is not there. One at a time.
+What is unclear is looked up by origin id, or by what it says where it carries none, and adopted, or written when two reads
+agree that it is not there. One at a time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -16,9 +17,9 @@ from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import BadRecord, OutcomeUnknown, PermanentError, ReconnectNeeded, TransientError
 from ml_connector.holds import Hold, Reason
 from ml_connector.money import ZERO
-from ml_connector.posting.bill_work import Work
+from ml_connector.posting.bill_work import Work, is_unlinked
 from ml_connector.posting.direct_costs.taking_back import NO_EFFECT
-from ml_connector.posting.requisitions.invoices import APPROVED, DRAFT, Invoice, around
+from ml_connector.posting.requisitions.invoices import DRAFT, Invoice, around, is_as_sent
 from ml_connector.posting.targets import void_number
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import REQUISITIONS, CommitmentBook, Requisition, net_of
@@ -108,7 +109,7 @@ class RequisitionDesk:
         there = invoice.there
         try:
             if there is None and row is not None and row.state in (Fate.SENDING, Fate.UNKNOWN):
-                found = self._look_up(invoice)
+                found = self._look_again(invoice, row) if is_unlinked(row) else self._look_up(invoice)
                 if found is not None:
                     # It came to be after all: what it holds is compared, and brought up to date when it differs.
                     self.book.forget(invoice.contract)
@@ -116,8 +117,6 @@ class RequisitionDesk:
                     self._note(work, invoice, found)
                     return None
             if there is not None and self._is_done(row, invoice, there):
-                if invoice.is_unlinked and there.origin_id:
-                    self._unlink(work, invoice, there.id)
                 return self._settle(work, invoice, there.id, there.net)
             self._intend(work, invoice)
             crashpoint("K5")
@@ -166,8 +165,6 @@ class RequisitionDesk:
         if net is None:
             raise OutcomeUnknown("an invoice says no current payment due", vendor="procore")
         if net == invoice.amount:
-            if invoice.is_unlinked and linked:
-                self._unlink(work, invoice, named)
             return self._settle(work, invoice, named, net)
         with self.engine.begin() as db:
             ledger.found(db, self.connection.name, {invoice.origin_id: named})
@@ -180,19 +177,6 @@ class RequisitionDesk:
         )
         self._note_refusal(work, invoice, still_counts=not silent)
         return None
-
-    def _unlink(self, work: Work, invoice: Invoice, requisition_id: int) -> None:
-        """Take the origin id off again, so that people may edit it; where Procore keeps it, that is told and no harm."""
-        with self.engine.begin() as db:
-            ledger.found(db, self.connection.name, {invoice.origin_id: requisition_id})
-        crashpoint("K14")
-        try:
-            self.client.patch(f"{REQUISITIONS}/{requisition_id}", invoice.change(origin_id=None))
-        except CallRefused as refusal:
-            if not _is_lock(refusal):
-                raise
-            text = f"invoice {invoice.number} on commitment {invoice.contract.number} stays locked for people in Procore"
-            work.warnings.append((Reason.LOCKED_IN_PROCORE, f"{work.words}: {text}."))
 
     def _settle(self, work: Work, invoice: Invoice, requisition_id: int, net: Decimal) -> int:
         with self.engine.begin() as db:
@@ -288,6 +272,36 @@ class RequisitionDesk:
                     "the search for origin ids finds nothing that is there", vendor="procore"
                 )
         return None
+
+    def _look_again(self, invoice: Invoice, row: Row[Any]) -> int | None:
+        """The id of an invoice without a link that came to be after planning read the commitment's list, by a second read.
+
+        The second list is believed only when it has all that the first one had, and what is surely there.
+        """
+        before = {entry.id for entry in self.book.requisitions(invoice.contract) if entry.id}
+        self.book.forget(invoice.contract)
+        now = self.book.requisitions(invoice.contract)
+        listed = {entry.id for entry in now}
+        if not before <= listed or not self._shows_what_is_there(invoice, listed):
+            raise OutcomeUnknown(
+                "a list of a commitment's invoices leaves out what is there", vendor="procore"
+            )
+        new = [entry.id for entry in now if entry.id not in before and is_as_sent(row, entry)]
+        return new[0] if new else None
+
+    def _shows_what_is_there(self, invoice: Invoice, listed: Collection[int]) -> bool:
+        """Whether one of the commitment's invoices that we know is listed; by its own address, when none is."""
+        with self.engine.connect() as db:
+            known = ledger.linked(db, self.connection.name, Kind.REQUISITION, invoice.contract.id)
+        if not known or not known.isdisjoint(listed):
+            return True
+        try:
+            self.client.get(f"{REQUISITIONS}/{max(known)}", self._of_project(invoice))
+        except PermanentError as error:
+            if error.status == 404:
+                return True
+            raise
+        return False
 
     def _note(self, work: Work, invoice: Invoice, requisition_id: int) -> None:
         with self.engine.begin() as db:
@@ -418,8 +432,7 @@ class RequisitionDesk:
     ) -> bool:
         """Whether the invoice is a draft now, which counts nothing; else `work` says why not."""
         path = f"{REQUISITIONS}/{requisition_id}"
-        is_linked = self.connection.policies.requisition_status == APPROVED
-        link = {"origin_id": origin_id} if is_linked else {}
+        link = {"origin_id": origin_id} if self.connection.policies.links_invoices else {}
 
         def patch(change: Mapping[str, Any]) -> None:
             self.client.patch(path, around(project_id, commitment_id, change))

@@ -7,6 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import Row
+
 from ml_connector.mapping.models import Route
 from ml_connector.money import ZERO, total
 from ml_connector.posting.requisitions.commitments import Share
@@ -18,6 +20,7 @@ from ml_connector.store import exact_json
 from ml_connector.store.records import MappedLine
 
 APPROVED, DRAFT = "approved", "draft"
+NOTHING = (ZERO, ZERO, ZERO)
 RELEASE = ":release"  # end of the origin id of the invoice that releases what a gross bill held
 
 
@@ -43,12 +46,8 @@ class Invoice:
     is_settled: bool = False  # Procore holds it as it is wanted
     rates: Mapping[str, Decimal | None] = field(default_factory=dict)  # of retainage: bill's and contract's
     status: str = APPROVED
+    is_unlinked: bool = False  # its link is in our ledger alone: an origin id would lock it for people
     beside: tuple[str, ...] = ()  # origin ids of all invoices of the bill, this one's too
-
-    @property
-    def is_unlinked(self) -> bool:
-        """Whether its origin id is taken off once it is confirmed: under review, people must be able to edit it."""
-        return self.status != APPROVED
 
     @property
     def wanted(self) -> dict[str, Any]:
@@ -60,6 +59,7 @@ class Invoice:
             "txn_date": self.txn_date.isoformat(),
             "header": dict(self.header),
             "items": [_kept(entry) for entry in self.billed],
+            **({"unlinked": True} if self.is_unlinked else {}),
         }
 
     @property
@@ -85,7 +85,6 @@ class Invoice:
                 **self.header,
                 "invoice_number": self.number,
                 "status": self.status,
-                "origin_id": self.origin_id,
             }
         else:
             mine = {entry.key: entry for entry in self.billed}
@@ -101,8 +100,8 @@ class Invoice:
             header = {"invoice_number": self.number}
             if self.there.status == DRAFT:  # else it keeps what a person has made of it
                 header["status"] = self.status
-            if not self.is_unlinked:
-                header["origin_id"] = self.origin_id
+        if not self.is_unlinked:
+            header["origin_id"] = self.origin_id
         return self._around({**header, "items": items})
 
     def change(self, **fields: Any) -> dict[str, Any]:
@@ -180,6 +179,17 @@ def kept_items(wanted: Mapping[str, Any]) -> tuple[Billed, ...]:
         )
         for entry in wanted["items"]
     )
+
+
+def is_as_sent(row: Row[Any], there: Requisition) -> bool:
+    """Whether an invoice without a link has the number and, line by line, the money that the ledger's `row` sent.
+
+    Another one with that number was not there then: the bill would have been held for it, or linked to it.
+    """
+    sent = {entry.key: (entry.work, entry.held, entry.released) for entry in kept_items(row.wanted)}
+    found = {item.key: (item.work, item.retained, item.released) for item in there.items}
+    is_same = all(sent.get(key, NOTHING) == found.get(key, NOTHING) for key in sent.keys() | found.keys())
+    return is_same and not there.origin_id and there.invoice_number.split() == row.number.split()
 
 
 def share_hash(number: str, share: Share, policies: Policies) -> bytes:

@@ -16,7 +16,7 @@ from ml_connector.holds import Hold, Reason
 from ml_connector.mapping.models import Route
 from ml_connector.mapping.wording import quoted
 from ml_connector.money import ZERO, total
-from ml_connector.posting.bill_work import Work
+from ml_connector.posting.bill_work import Work, is_lost
 from ml_connector.posting.direct_costs.taking_back import is_refused
 from ml_connector.posting.planning import PlannedBill, Planner, earlier_refusal
 from ml_connector.posting.requisitions.commitments import (
@@ -33,6 +33,7 @@ from ml_connector.posting.requisitions.invoices import (
     DRAFT,
     RELEASE,
     Invoice,
+    is_as_sent,
     kept_items,
     release_of,
     share_hash,
@@ -245,10 +246,10 @@ class RequisitionPlanner:
                     f"has commitment {contract.number} with {_open(commitment):.2f} not billed"
                 )
                 if policy == "hold":
-                    advice = (
-                        "give it a rule with the route commitment, or choose the policy `commitment_expected`"
-                    )
-                    raise Waits(Reason.COMMITMENT_EXPECTED, f"{text}: {advice}", f"commitment {contract.id}")
+                    is_expense = work.entity is Entity.PURCHASE
+                    advice = "enter a bill" if is_expense else "give it a rule with the route commitment"
+                    text += f": {advice}, or choose the policy `commitment_expected`"
+                    raise Waits(Reason.COMMITMENT_EXPECTED, text, f"commitment {contract.id}")
                 work.warnings.append((Reason.COMMITMENT_EXPECTED, f"{work.words}: {text}."))
 
     def _contracts_lately(self, project_id: str) -> list[Contract]:
@@ -309,6 +310,7 @@ class RequisitionPlanner:
             share_hash=share_hash(number, share, self.connection.policies),
             source=source,
             status=self.connection.policies.requisition_status,
+            is_unlinked=not self.connection.policies.links_invoices,
         )
         if row is not None and _holds(row, invoice):
             return replace(
@@ -323,7 +325,8 @@ class RequisitionPlanner:
             text = f"commitment {share.contract.number} does not take invoices: switch them on in Procore"
             raise Waits(Reason.COMMITMENT_NOT_APPROVED, text, f"commitment {share.contract.id}")
         own = None if row is None else self._own(row, share.contract)
-        theirs = self._by_person(bill, share, invoice, commitment, row)
+        is_found = own is not None and row is not None and is_lost(row)
+        theirs = None if is_found else self._by_person(bill, share, invoice, commitment, row)
         if theirs is not None:
             return replace(invoice, there=theirs, is_linked=True, amount=theirs.net)
         figures = figures_of(share, commitment, self.connection.policies)
@@ -489,7 +492,24 @@ class RequisitionPlanner:
         every = self.book.requisitions(contract)
         mine = [entry for entry in every if entry.id and row.procore_id == entry.id]
         mine += [entry for entry in every if entry.id and entry.origin_id == row.origin_id]
+        if not mine and is_lost(row):
+            mine = self._lost(row, every)
         return mine[0] if mine else None
+
+    def _lost(self, row: Row[Any], every: Sequence[Requisition]) -> list[Requisition]:
+        """What came to be of a write without a link of which the answer was lost. Raises Waits when it may be several."""
+        with self.engine.connect() as db:
+            taken = ledger.linked(db, self.connection.name, Kind.REQUISITION, row.commitment_id)
+        fits = [entry for entry in every if entry.id and entry.id not in taken and is_as_sent(row, entry)]
+        if len(fits) > 1:
+            ids = ", ".join(str(entry.id) for entry in fits)
+            text = (
+                f"Procore's answer was lost when its invoice {quoted(row.number, 30)} was sent, and the commitment has "
+                f"{len(fits)} that may be it (Procore ids {ids}): delete there what is too much and replay, and the one "
+                "that is left is taken over"
+            )
+            raise Waits(Reason.POSSIBLE_DUPLICATE, text, f"requisition {fits[0].id}")
+        return fits
 
 
 def _are_settled(rows: Mapping[str, Row[Any]], source: str) -> bool:

@@ -15,12 +15,11 @@ from ml_connector.posting.targets import sendable, vendor_origin
 from ml_connector.posting.vendors.desk import ROW, VendorDesk, is_linked
 from ml_connector.posting.vendors.matching import match_key
 from ml_connector.posting.vendors.writes import VendorWrite, Written, hash_of
-from ml_connector.qbo.models import Entity, Vendor, parse_bill, parse_vendor
+from ml_connector.qbo.models import JOB_COSTS, Entity, Vendor, parse_bill, parse_vendor, vendor_id_of
 from ml_connector.store import aliases, audit, landing, ledger, records
 from ml_connector.store.ledger import Fate
 from ml_connector.store.records import State
 
-BILLS = (Entity.BILL, Entity.VENDOR_CREDIT)
 UNDER_WAY = (State.PLANNED, State.RETRYING, State.HELD)
 
 
@@ -160,13 +159,15 @@ class VendorChanges:
     def _with_open_bills(self, db: Database, changes: Sequence[_Change]) -> set[str]:
         name, ids = self.desk.connection.name, [one.qbo_id for one in changes if not one.is_active]
         found = set()
-        for entity in BILLS if ids else ():
+        for entity in JOB_COSTS if ids else ():
             bills = list(landing.of_vendors(db, name, entity, ids))
             known = records.known(db, name, entity, [version.qbo_id for version in bills])
             for version in bills:
                 row = known.get(version.qbo_id)
-                if row is None or row.state in UNDER_WAY or _is_unpaid(version, entity):
-                    found.add(str(version.raw["VendorRef"]["value"]))
+                is_paid = entity is Entity.PURCHASE  # and not even taken up, unless a policy says so
+                under_way = row is not None and row.state in UNDER_WAY
+                if under_way or not (is_paid or (row is not None and not _is_unpaid(version, entity))):
+                    found.add(str(vendor_id_of(entity, version.raw)))
         return found
 
     # -- what is told -----------------------------------------------------------------------------------------------

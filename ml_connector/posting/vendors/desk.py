@@ -15,7 +15,8 @@ from ml_connector.errors import (
     ReconnectNeeded,
     TransientError,
 )
-from ml_connector.holds import Hold, Reason
+from ml_connector.holds import Choice, Hold, Reason
+from ml_connector.mapping.decided import last_of
 from ml_connector.mapping.publishing import newest_vendor_links
 from ml_connector.mapping.vendor_sheet import VendorLink, VendorLinks
 from ml_connector.money import ZERO
@@ -24,9 +25,12 @@ from ml_connector.posting.vendors.matching import (
     Adopt,
     Create,
     ambiguous,
+    is_ours,
     match,
     match_key,
     match_row,
+    proposal_of,
+    proposed,
     unknown,
 )
 from ml_connector.posting.vendors.writes import VendorWrite, VendorWriter, forbidden, refused
@@ -34,7 +38,8 @@ from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.directory import DirectoryVendor, fetch_inactive_vendors, fetch_vendors
 from ml_connector.qbo.models import Entity, Vendor, parse_vendor
 from ml_connector.settings import Connection
-from ml_connector.store import aliases, landing, ledger
+from ml_connector.store import aliases, decisions, landing, ledger
+from ml_connector.store.decisions import Made
 from ml_connector.store.ledger import Fate
 
 ROW = "procore_vendor"  # in the stored body of a link that a row of vendors.csv made: what the row names
@@ -76,6 +81,7 @@ class _Asked:
     versions: Mapping[str, landing.Version]
     sheet: VendorLinks
     named: Mapping[str, VendorLink]  # rows of vendors.csv by QBO id
+    made: Mapping[str, Sequence[Made]]  # what people decided about the vendors
 
 
 @dataclass
@@ -153,7 +159,9 @@ class VendorDesk:
         by_row = {qbo_id for qbo_id in linked if ROW in rows[qbo_id].wanted}
         unsure = set(vendor_ids) if sheet.by_vendor else set(vendor_ids) - (linked - by_row)
         versions = landing.newest(db, name, Entity.VENDOR, unsure)
-        asked = _Asked(Links(), [], rows, versions, sheet, _rows_of(sheet, versions, rows))
+        proposes = self.connection.policies.new_vendors == "propose"
+        made = decisions.of(db, name, Entity.VENDOR, sorted(vendor_ids)) if proposes else {}
+        asked = _Asked(Links(), [], rows, versions, sheet, _rows_of(sheet, versions, rows), made)
         for qbo_id in sorted(vendor_ids):
             self._sort(asked, qbo_id)
         asked.links.merged = self._merged(db, vendor_ids)
@@ -247,10 +255,16 @@ class VendorDesk:
                 "Merge them in QBO, or rename one."
             )
             return ambiguous(vendor.id, text)
-        if isinstance(found, Create) and self.connection.policies.new_vendors == "hold":
-            return unknown(vendor)
         if isinstance(found, Hold):
             return found
+        policy = self.connection.policies.new_vendors
+        if policy == "propose" and not is_ours(found):
+            about = proposal_of(found)
+            said = last_of(asked.made.get(vendor.id, ()), Reason.VENDOR_PROPOSED, about)
+            if said is None or said.choice is not Choice.APPROVE:
+                return proposed(vendor, found, said)
+        elif isinstance(found, Create) and policy == "hold":
+            return unknown(vendor)
         coming[key] = vendor.name
         write = _write(vendor, version, origin, found)
         return self._refused_before(asked.rows.get(vendor.id), write) or write

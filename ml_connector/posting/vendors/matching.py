@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from ml_connector.holds import Hold, Reason
 from ml_connector.mapping.models import folded
 from ml_connector.mapping.vendor_sheet import VendorLink
+from ml_connector.mapping.wording import quoted
 from ml_connector.money import ZERO
 from ml_connector.procore.directory import DirectoryVendor
 from ml_connector.qbo.models import Vendor
+from ml_connector.store.decisions import Made
 
 LEGAL_FORMS = frozenset(
     ("inc", "incorporated", "llc", "ltd", "limited", "corp", "corporation", "co", "company")
 ) | frozenset(("lp", "llp", "pllc", "pc", "gmbh", "plc"))
+
+OURS = "origin id"  # why a vendor that carries our link already is taken
 
 
 def match_key(name: str) -> str:
@@ -48,7 +52,7 @@ def match(vendor: Vendor, origin_id: str, directory: Sequence[DirectoryVendor]) 
     """What to do for a vendor that is not linked yet, given Procore's whole directory."""
     ours = [entry for entry in directory if entry.origin_id == origin_id]
     if len(ours) == 1:
-        return Adopt(ours[0].id, ours[0].name, "origin id")
+        return Adopt(ours[0].id, ours[0].name, OURS)
     key = match_key(vendor.name)
     alike = [entry for entry in directory if match_key(entry.name) == key]
     active = [entry for entry in alike if entry.active]
@@ -117,6 +121,32 @@ def unknown(vendor: Vendor) -> Hold:
         "add it in Procore, or say in vendors.csv whom it stands for."
     )
     return ambiguous(vendor.id, sentence)
+
+
+def is_ours(found: Adopt | Create) -> bool:
+    """Whether Procore says itself that the vendor is linked."""
+    return isinstance(found, Adopt) and found.why == OURS
+
+
+def proposal_of(found: Adopt | Create) -> str:
+    """What a person approves: `link 900`, `create`."""
+    return f"link {found.procore_id}" if isinstance(found, Adopt) else "create"
+
+
+def proposed(vendor: Vendor, found: Adopt | Create, said: Made | None) -> Hold:
+    """By policy a person has a look at each new link; `said` is the decision on this proposal, if it is a refusal."""
+    if isinstance(found, Adopt):
+        what = f"link it to {found.name} (Procore id {found.procore_id}), {found.why}"
+    else:
+        what = "create it in Procore, which has none of that name"
+    if said is None:
+        text = f"has no link to Procore. The proposal: {what}. Approve or reject it on vendor:{vendor.id}"
+    else:
+        text = f"is not linked: {said.by} rejected to {what} ({quoted(said.comment, 120)}). Add it in Procore"
+    sentence = f"Vendor {vendor.name} {text}, or say in vendors.csv whom it stands for."
+    cause = f"{Reason.VENDOR_PROPOSED} vendor {vendor.id}"
+    about = proposal_of(found) if said is None else ""  # asked once: another proposal is asked for anew
+    return Hold(Reason.VENDOR_PROPOSED, sentence, cause, ZERO, about=about)
 
 
 def ambiguous(qbo_id: str, sentence: str) -> Hold:

@@ -55,11 +55,12 @@ class BillVendors:
             (vendor_of[work.qbo_id], cost.project_id, int(cost.header["vendor_id"]))
             for work in sending
             for cost in work.todo
+            if work.qbo_id in vendor_of
         }
         troubles = projects.put(places)
         for work in sending if troubles else []:
             for cost in work.todo:
-                trouble = troubles.get((vendor_of[work.qbo_id], cost.project_id))
+                trouble = troubles.get((vendor_of.get(work.qbo_id, ""), cost.project_id))
                 if isinstance(trouble, Hold):
                     work.holds.append(trouble)
                 elif trouble is not None:

@@ -191,6 +191,8 @@ def _checked_header(call: Call, project: Document, fields: Document, existing: D
         for name in ("vendor_id", "invoice_number"):
             if doc.get(name) in (None, ""):
                 raise invalid(name, "can't be blank")
+    elif call.switches["expense_needs_vendor"] and doc.get("vendor_id") is None:
+        raise invalid("vendor_id", "can't be blank")
     if doc.get("status") is None:
         raise invalid("status", "can't be blank")
     if fields.get("vendor_id") is not None and fields["vendor_id"] != (existing or {}).get("vendor_id"):

@@ -42,6 +42,9 @@ SWITCHES: dict[str, Switch] = {
     ),
     "duplicate_invoice_status": Switch(422, (422, 400, 409), "a number that the vendor has used"),
     "negative_lines": Switch("accept", ("accept", "refuse"), "direct cost lines below zero"),
+    "expense_needs_vendor": Switch(
+        False, (False, True), "a vendor on costs of the type expense; True: 400 without one"
+    ),
     "direct_cost_lock": Switch(
         "never", ("never", "except_origin", "always"), "changes of a direct cost that has an origin_id"
     ),

@@ -16,6 +16,7 @@ from ml_connector.sandbox.records import Document
 
 _POSTED = ("Bill", "BillPayment", "VendorCredit", "Purchase", "JournalEntry")
 _OF_A_VENDOR = ("Bill", "BillPayment", "VendorCredit", "PurchaseOrder")
+_VOIDED_BY_HAND = ("Bill", "Purchase")
 _PURCHASE_ORDER = "PurchaseOrder"
 
 
@@ -100,16 +101,18 @@ class Writer:
         return Outcome(entity.name, body, f"deleted {entity.name} {old['Id']}")
 
     def void(self, entity: Entity, sent: Mapping[str, Any], *, at: datetime) -> Outcome:
-        """Void a payment; a bill only when the switch `bill_void` allows what the product's screen can do."""
+        """Void a payment; a bill or purchase only when the switch `bill_void` allows what the product's screen can do."""
         if entity.name == "BillPayment":
             old = self._current(entity, sent)
             marks: Document = {"TotalAmt": Decimal(0), "Line": []}
-        elif entity.name == "Bill" and self._switches["bill_void"] == "allowed":
+        elif entity.name in _VOIDED_BY_HAND and self._switches["bill_void"] == "allowed":
             old = self._current(entity, sent)
             if is_settled_by_payment(old):
                 raise business_rule("Delete or unlink the payments of this transaction first.")
             lines = [{**line, "Amount": Decimal(0)} for line in old.get("Line") or []]
-            marks = {"TotalAmt": Decimal(0), "Balance": Decimal(0), "Line": lines}
+            marks = {"TotalAmt": Decimal(0), "Line": lines}
+            if entity.name == "Bill":
+                marks["Balance"] = Decimal(0)
         else:
             raise unsupported(f"void on {entity.name}")
         note = old.get("PrivateNote")
@@ -129,6 +132,10 @@ class Writer:
                 if reference(doc, "VendorRef") == loser:
                     moved = {**doc, "VendorRef": {"value": winner, "name": won.get("DisplayName")}}
                     self._company.save(kind, moved, at=at, verb="updated")
+        for doc in list(self._company.all("Purchase")):
+            if reference(doc, "EntityRef") == loser and doc["EntityRef"].get("type") == entity.name:
+                payee = {**doc["EntityRef"], "value": winner, "name": won.get("DisplayName")}
+                self._company.save("Purchase", {**doc, "EntityRef": payee}, at=at, verb="updated")
         balance = Decimal(str(won.get("Balance") or 0)) + Decimal(str(lost.get("Balance") or 0))
         self._company.touch(entity.name, {**won, "Balance": balance}, at=at)
         name = f"{str(lost.get('DisplayName')).removesuffix(' (deleted)')} (deleted)"

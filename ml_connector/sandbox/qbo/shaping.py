@@ -20,13 +20,14 @@ from ml_connector.sandbox.qbo.refusals import (
     not_found,
     unknown_property,
 )
-from ml_connector.sandbox.qbo.schema import REFERENCES, Entity
+from ml_connector.sandbox.qbo.schema import PEOPLE, REFERENCES, Entity
 from ml_connector.sandbox.qbo.times import today
 from ml_connector.sandbox.records import Document
 
 _CENT = Decimal("0.01")
 _DOLLAR = {"value": "USD", "name": "United States Dollar"}
 _KEPT = frozenset({"Id", "SyncToken", "MetaData", "domain", "LinkedTxn"})
+_PAYMENT_TYPES = ("Cash", "Check", "CreditCard")
 _EXPENSE_DETAILS = ("AccountBasedExpenseLineDetail", "ItemBasedExpenseLineDetail")
 _ADDRESSES = ("BillAddr", "ShipAddr", "RemitToAddr", "VendorAddr")
 _ABSENT = (None, "")
@@ -124,6 +125,8 @@ class Shaper:
         if entity.name == "Bill":
             doc.setdefault("DueDate", doc["TxnDate"])
         if entity.name == "Purchase":
+            if doc.get("PaymentType") not in _PAYMENT_TYPES:
+                raise Refusal("2170", "Invalid Enumeration : PaymentType", "PaymentType")
             doc.setdefault("Credit", False)
         if entity.name == "PurchaseOrder":
             doc.setdefault("POStatus", "Open")
@@ -177,7 +180,9 @@ class Shaper:
         """A copy with the names behind references filled in. Raises Refusal 2500 and 610."""
         copy: Document = {}
         for key, held in value.items():
-            if key in REFERENCES and held is not None:
+            if key == "EntityRef" and held is not None:
+                copy[key] = self._payee(held)
+            elif key in REFERENCES and held is not None:
                 if not isinstance(held, Mapping):
                     raise unknown_property(key)
                 copy[key] = self._named_reference(key, held, unchanged=_same(held, old, key))
@@ -201,6 +206,17 @@ class Shaper:
             raise not_found()
         name = doc.get("FullyQualifiedName") or doc.get("DisplayName") or doc.get("Name")
         return {**held, "value": id, "name": name}
+
+    def _payee(self, held: Any) -> Document:
+        """Whom a purchase was paid to: the one reference that says of what kind it is. Raises Refusal 2500."""
+        if not isinstance(held, Mapping):
+            raise unknown_property("EntityRef")
+        id = str(held.get("value") or "")
+        for kind in PEOPLE:
+            doc = self._company.find(kind, id) if held.get("type") in (None, kind) else None
+            if doc is not None:
+                return {**held, "value": id, "name": doc.get("DisplayName"), "type": kind}
+        raise bad_reference("Names", id)
 
     def _listed(self, entity: Entity, doc: Document, old: Document | None) -> Document:
         named = str(entity.name_property)

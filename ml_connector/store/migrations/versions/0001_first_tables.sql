@@ -1,5 +1,15 @@
 CREATE SEQUENCE ml_connector.dirty_mark;
 
+CREATE TABLE ml_connector.alarm (
+    connection TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    sentence TEXT NOT NULL,
+    since TIMESTAMP WITH TIME ZONE NOT NULL,
+    told_at TIMESTAMP WITH TIME ZONE,
+    over_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (connection, cause)
+);
+
 CREATE TABLE ml_connector.audit (
     connection TEXT NOT NULL,
     number BIGINT NOT NULL,
