@@ -1,25 +1,42 @@
 """`holds` and `find`: what waits and why, and which records there are."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from sqlalchemy import Connection as Database
 
 from ml_connector.cli import record_names
-from ml_connector.cli.output import AsJson, counted, show, table
+from ml_connector.cli.output import AsJson, counted, make_file, show, table
 from ml_connector.cli.site import open_site
-from ml_connector.settings import load_connection
+from ml_connector.mapping import decision_sheet
+from ml_connector.settings import Connection, load_connection
 from ml_connector.store import overview
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The connection.")]
 
 
-def holds(name: Name, as_json: AsJson = False) -> None:
+def holds(
+    name: Name,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            metavar="FILE",
+            help="Write a CSV to decide in: fill it in, then `decide NAME --sheet FILE`.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List what waits, grouped by cause: one fix frees a whole group."""
     with open_site() as site:
-        load_connection(site.home, name)
+        connection = load_connection(site.home, name)
         with site.engine() as engine, engine.connect() as db:
+            if sheet is not None:
+                _write_sheet(db, connection, sheet, as_json=as_json)
+                return
             found = overview.holds_of(db, name)
     groups: dict[tuple[str, str], list[overview.HeldRecord]] = {}
     for entry in found:
@@ -69,6 +86,21 @@ def holds(name: Name, as_json: AsJson = False) -> None:
             console.print(table(title, ["record", "date", "amount", "what to do"], rows, numbers=["amount"]))
 
     show(document, as_json=as_json, human=human)
+
+
+def _write_sheet(db: Database, connection: Connection, path: Path, *, as_json: bool) -> None:
+    rows = decision_sheet.waiting(db, connection.name)
+    make_file(path, decision_sheet.written(rows, connection))
+    to_decide = sum(bool(row.holds[0].choices) for row in rows)
+
+    def human(console: Console) -> None:
+        console.print(
+            f"{path}: {counted(len(rows), 'row')}, {to_decide} of them to decide. Open it in Excel, write one of a row's "
+            "choices into the column decision, and your reason into comment;\n"
+            f"then `ml-connector decide {connection.name} --sheet {path}`"
+        )
+
+    show({"sheet": str(path), "rows": len(rows), "to_decide": to_decide}, as_json=as_json, human=human)
 
 
 def find(

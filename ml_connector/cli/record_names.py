@@ -19,19 +19,17 @@ KINDS = {
     "bill": Entity.BILL,
     "credit": Entity.VENDOR_CREDIT,
     "vendorcredit": Entity.VENDOR_CREDIT,
+    "purchase": Entity.PURCHASE,
+    "expense": Entity.PURCHASE,
+    "creditcardcredit": Entity.PURCHASE,
     "payment": Entity.BILL_PAYMENT,
     "billpayment": Entity.BILL_PAYMENT,
     "vendor": Entity.VENDOR,
     "vendordetail": Entity.VENDOR,
 }
 SEVERAL = 20
-RecordName = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RECORD...",
-        help="bill:4471 (its id in QuickBooks), a pasted QuickBooks link, or words: bill 4471 granite",
-    ),
-]
+RECORD_HELP = "bill:4471 (its id in QuickBooks), a pasted QuickBooks link, or words: bill 4471 granite"
+RecordName = Annotated[list[str], typer.Argument(metavar="RECORD...", help=RECORD_HELP)]
 
 
 @dataclass(frozen=True)

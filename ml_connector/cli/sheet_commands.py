@@ -1,25 +1,27 @@
-"""`mapping`, `projects` and `vendors`: check, preview, publish, apply and explain the customer's sheets."""
+"""`mapping`, `projects` and `vendors`: check, preview, publish, apply, explain and suggest the customer's sheets."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from ml_connector.cli import record_names, rule_changes
-from ml_connector.cli.output import AsJson, counted, plain, show, table
+from ml_connector.cli.output import AsJson, counted, make_file, plain, show, table
 from ml_connector.cli.person import system_account
 from ml_connector.cli.record_commands import Name
 from ml_connector.cli.record_names import RecordName
 from ml_connector.cli.site import open_site
 from ml_connector.errors import SetupError
-from ml_connector.mapping import publishing
+from ml_connector.mapping import publishing, suggesting
 from ml_connector.mapping.explain import explain_line
 from ml_connector.mapping.models import RuleBook
 from ml_connector.mapping.sheets import warnings
-from ml_connector.mapping.table import SheetRefused
+from ml_connector.mapping.table import Fault, SheetRefused
+from ml_connector.mapping.usage import remarks_by_records
 from ml_connector.mapping.windows import load_reference
-from ml_connector.qbo.models import Entity, Line, parse_bill
+from ml_connector.qbo.models import JOB_COSTS, Line, parse_bill
 from ml_connector.settings import home_from, load_connection
 from ml_connector.store import landing, records, sheets
 
@@ -42,7 +44,7 @@ def _check(sheet: str, name: str, as_json: bool) -> None:
     except SheetRefused as refused:
         faults = [{"row": fault.row, "column": fault.column, "text": fault.text} for fault in refused.faults]
     else:
-        found = warnings(parsed) if isinstance(parsed, RuleBook) else []
+        found = _remarks(name, parsed) if isinstance(parsed, RuleBook) else []
         remarks = [{"row": fault.row, "column": fault.column, "text": fault.text} for fault in found]
 
     def human(console: Console) -> None:
@@ -60,6 +62,18 @@ def _check(sheet: str, name: str, as_json: bool) -> None:
     show({"sheet": sheet, "errors": faults, "warnings": remarks}, as_json=as_json, human=human)
     if faults:
         raise typer.Exit(1)
+
+
+def _remarks(name: str, rules: RuleBook) -> list[Fault]:
+    """Rows that were hardly meant: by the sheet alone, and by what the connection has read so far."""
+    by_sheet = warnings(rules)
+    hidden = {fault.row for fault in by_sheet if not fault.column}
+    with open_site() as site:
+        connection = load_connection(site.home, name)
+        with site.engine() as engine, engine.connect() as db:
+            by_records = remarks_by_records(db, name, rules, load_reference(db, connection))
+    found = [*by_sheet, *(fault for fault in by_records if fault.column or fault.row not in hidden)]
+    return sorted(found, key=lambda fault: fault.row)
 
 
 def _publish(sheet: str, name: str, as_json: bool) -> None:
@@ -90,7 +104,7 @@ def _publish(sheet: str, name: str, as_json: bool) -> None:
 
 @mapping.command("check")
 def check_mapping(name: Name, as_json: AsJson = False) -> None:
-    """List every error of mapping.csv with its row, and rows that can never match."""
+    """List every error of mapping.csv with its row, rows that can never match, and rows that no line ever used."""
     _check(sheets.MAPPING, name, as_json)
 
 
@@ -102,6 +116,52 @@ def publish_mapping(name: Name, as_json: AsJson = False) -> None:
 
 mapping.command("preview")(rule_changes.preview)
 mapping.command("apply")(rule_changes.apply)
+
+
+@mapping.command("suggest")
+def suggest_rules(
+    name: Name,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write the rows as a CSV to paste from."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose rows for lines that wait for a rule, most money first; nothing is published."""
+    with open_site() as site:
+        connection = load_connection(site.home, name)
+        with site.engine() as engine, engine.connect() as db:
+            proposals = suggesting.suggest(db, name, load_reference(db, connection))
+    if out is not None:
+        make_file(out, suggesting.written(proposals))
+    document = [
+        {
+            "row": {heading: text for heading, text in one.cells.items() if text},
+            "lines": one.lines,
+            "bills": one.bills,
+            "amount": one.amount,
+        }
+        for one in proposals
+    ]
+
+    def human(console: Console) -> None:
+        if not proposals:
+            console.print(f"No line of {name} waits for a rule.")
+            return
+        shown = ("account", "item", "vendor", "route", "cost_code", "cost_type", "reason", "note")
+        rows = [
+            [one.amount, one.lines, one.bills, *(one.cells.get(heading, "") for heading in shown)]
+            for one in proposals
+        ]
+        columns = ["amount", "lines", "bills", *shown]
+        console.print(table("Rows that would free held lines", columns, rows, numbers=columns[:3]))
+        console.print(
+            f"They are in {out}: paste what is right into mapping.csv, above rows that would take the lines."
+            if out
+            else "Nothing is published. `--out FILE` writes them as a CSV to paste into mapping.csv from."
+        )
+
+    show(document, as_json=as_json, human=human)
 
 
 @projects.command("check")
@@ -135,9 +195,9 @@ def explain(name: Name, record: RecordName, as_json: AsJson = False) -> None:
         connection = load_connection(site.home, name)
         with site.engine() as engine, engine.connect() as db:
             named = record_names.one(db, name, " ".join(record))
-            if named.entity not in (Entity.BILL, Entity.VENDOR_CREDIT):
+            if named.entity not in JOB_COSTS:
                 raise SetupError(
-                    f"{named.name} is no bill: only bills and vendor credits are mapped line by line"
+                    f"{named.name} is no bill: only bills, vendor credits and purchases are mapped line by line"
                 )
             version = landing.newest(db, name, named.entity, [named.qbo_id])[named.qbo_id]
             newest = publishing.newest_rules(db, name)

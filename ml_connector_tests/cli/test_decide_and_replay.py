@@ -1,5 +1,6 @@
 """`decide` and `replay`: a person's word, given once and under their account, and what waits, tried again."""
 
+import csv
 import os
 import pwd
 from datetime import date
@@ -188,3 +189,30 @@ def test_a_run_takes_days_that_follow_each_other_a_week_at_most(
 ) -> None:
     found = _stretches({date(2026, 3, day) for day in days})
     assert [[day.day for day in stretch] for stretch in found] == stretches
+
+
+def test_an_accountant_decides_in_a_sheet_and_takes_it_back_whole(books: Firm) -> None:
+    path = books.rig.home.root / "june.csv"
+    written = books.shell("holds", "acme", "--sheet", str(path))
+    assert written.code == 0, written.err
+    assert "june.csv: 3 rows, 3 of them to decide." in written.out
+    assert f"ml-connector decide acme --sheet {path}" in written.out
+    assert "is there already" in books.shell("holds", "acme", "--sheet", str(path)).sentence()
+    with path.open(newline="", encoding="utf-8-sig") as opened:
+        rows = list(csv.DictReader(opened))
+    assert "no row has a decision" in books.shell("decide", "acme", "--sheet", str(path)).err
+    last = next(row for row in rows if row["record"] == "bill:3")
+    last |= {"decision": "exclude", "comment": "Tools of the shop"}
+    with path.open("w", newline="", encoding="utf-8-sig") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    (made,) = books.shell("decide", "acme", "--sheet", str(path), "--json").document()
+    assert (made["record"], made["choice"], made["by"]) == ("bill:3", "exclude", ACCOUNT)
+    again = books.shell("decide", "acme", "--sheet", str(path))
+    assert (again.code, "was decided before: exclude, by " + ACCOUNT in again.err) == (2, True)
+    assert "say which record" in books.shell("decide", "acme").sentence()
+    assert (
+        "--sheet says everything"
+        in books.shell("decide", "acme", "bill:3", "exclude", "--sheet", "x").sentence()
+    )
