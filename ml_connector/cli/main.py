@@ -17,6 +17,7 @@ from ml_connector.cli import (
     decide,
     disconnect,
     keys,
+    metrics,
     ping,
     prove,
     record_commands,
@@ -40,6 +41,7 @@ app.add_typer(connect.app, name="connect")
 app.command()(disconnect.disconnect)
 app.command()(ping.ping)
 app.command()(connections.status)
+app.command()(metrics.metrics)
 app.command()(sync.sync)
 app.command()(record_commands.holds)
 app.command()(decide.decide)

@@ -10,13 +10,23 @@ import typer
 from rich.console import Console
 
 from ml_connector.cli.output import AsJson, counted, log_from, plain, show, table
+from ml_connector.cli.person import system_account
 from ml_connector.cli.site import open_site
 from ml_connector.errors import SetupError
 from ml_connector.orchestration.clients import procore_client, qbo_client
 from ml_connector.proving.figures import Compared
+from ml_connector.proving.noted import note
 from ml_connector.proving.proof import Proof
 from ml_connector.proving.proof import prove as prove_connection
-from ml_connector.proving.told import COLUMNS, by_project, document_of, money_of, open_rows, verdict
+from ml_connector.proving.told import (
+    COLUMNS,
+    by_project,
+    document_of,
+    money_of,
+    open_rows,
+    outside_words,
+    verdict,
+)
 from ml_connector.settings import load_connection
 
 MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
@@ -34,7 +44,7 @@ def prove(
 ) -> None:
     """Compare QuickBooks with Procore, both read afresh, to the cent. Exit code 0 only when they balance.
 
-    Nothing is written on either side.
+    Nothing is written on either side; the verdict is kept in the audit trail.
     """
     if month is not None and not MONTH.fullmatch(month):
         raise SetupError(f"--month is written like 2026-03, not {month}")
@@ -47,6 +57,8 @@ def prove(
             closing(procore_client(site.home, connection, engine)) as procore,
         ):
             proof = prove_connection(engine, connection, qbo, procore)
+            with engine.begin() as db:
+                note(db, proof, run_id="", actor=system_account())
     proof = proof.narrowed(project=project, month=month)
     show(document_of(proof), as_json=as_json, human=lambda console: _print(console, proof))
     raise typer.Exit(0 if proof.balanced else 1)
@@ -57,7 +69,7 @@ def _print(console: Console, proof: Proof) -> None:
         [project, *money_of(row)]
         for project, row in [*by_project(proof, proof.costs), ("all", proof.costs.total)]
     ]
-    title = f"Job cost of {proof.connection}, bills and credits dated {proof.start} or later"
+    title = f"Job cost of {proof.connection}, records dated {proof.start} or later"
     console.print(table(title, ["project", *COLUMNS], rows, numbers=COLUMNS))
     _print_open(console, proof, "Where the two sides are not the same", proof.costs)
     if proof.payments.rows:
@@ -88,8 +100,8 @@ def _print(console: Console, proof: Proof) -> None:
     _print_vendors(console, proof)
     if proof.outside:
         console.print(
-            f"Beside this, {counted(len(proof.outside), 'line')} of purchases and journal entries in QuickBooks bring "
-            f"{proof.outside_total:,} of job cost that no bill brings: Procore has none of it."
+            f"Beside this, {counted(len(proof.outside), 'line')} of {outside_words(proof)} in QuickBooks bring "
+            f"{proof.outside_total:,} of job cost that the sync does not bring: Procore has none of it."
         )
     for one in (*proof.costs.differences, *proof.payments.differences):
         if not one.is_problem:
