@@ -1,4 +1,4 @@
-"""One stage of the way in a process of its own: `python -m benchmarks.stage read|map|post RUN_ID`, one JSON line at the end.
+"""One stage of the way in a process of its own: `python -m benchmarks.stage STAGE RUN_ID`, one JSON line at the end.
 
 It is the code of a run's step without Dagster; peak memory and CPU are those of the process.
 """
@@ -19,12 +19,14 @@ from benchmarks.report import peak_megabytes
 from ml_connector.orchestration import work
 from ml_connector.orchestration.clients import procore_client, qbo_client
 from ml_connector.orchestration.work import Run
+from ml_connector.proving.proof import prove
 from ml_connector.qbo.models import Entity
 from ml_connector.settings import DATABASE_VARIABLE, Connection, Home, home_from, load_connection
-from ml_connector.store import windows
+from ml_connector.store import overview, windows
 from ml_connector.store.database import open_engine
 
 STAGES = ("read", "map", "post")
+PROVE = "prove"  # both sides read afresh, after the stages
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,15 @@ def run_stage(stage: str, run_id: str, home: Home, connection: Connection, engin
             mapped = work.map_days(engine, connection, run, lambda: procore)
             bills = sum(count for (entity, _), count in mapped.states.items() if entity is Entity.BILL)
             calls = dict(procore.calls)
+        case "prove":
+            qbo, procore = qbo_client(home, connection, engine), procore_client(home, connection, engine)
+            proof = prove(engine, connection, qbo, procore)
+            if not proof.balanced or not proof.costs.total.procore:
+                raise SystemExit(f"the proof does not balance: {proof.problems()[:3]}")
+            with engine.connect() as db:
+                bills = sum(tally.count for (entity, _), tally in overview.tally(db, connection.name).items()
+                            if entity == Entity.BILL)  # fmt: skip
+            calls = {"QuickBooks": proof.calls.qbo, "Procore": proof.calls.procore}
         case _:
             procore = procore_client(home, connection, engine)
             posted = work.post(engine, connection, run, procore, work.KINDS)
@@ -88,7 +99,7 @@ def _days(engine: Engine, connection: Connection, stage: str) -> tuple[date, ...
 def main() -> int:
     """Run the stage named and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("stage", choices=(*STAGES, PROVE))
     parser.add_argument("run_id")
     given = parser.parse_args()
     home = home_from()

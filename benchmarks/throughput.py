@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks import firm
 from benchmarks.ground import Ground, open_ground
 from benchmarks.report import Figure, Report
-from benchmarks.stage import STAGES, Measured
+from benchmarks.stage import PROVE, STAGES, Measured
 
 MEMORY_RATIO = 1.3
 WORDS = {"read": "reading", "map": "mapping", "post": "posting"}
@@ -17,10 +17,11 @@ WORDS = {"read": "reading", "map": "mapping", "post": "posting"}
 
 @dataclass(frozen=True)
 class Way:
-    """The stages of one size."""
+    """The stages of one size, and the proof after them."""
 
     bills: int
     stages: dict[str, Measured]
+    proof: Measured
 
 
 def measure(bills: int) -> Report:
@@ -29,8 +30,16 @@ def measure(bills: int) -> Report:
     figures = [figure for stage in STAGES for figure in _figures(way, stage)]
     total = sum(measured.seconds for measured in way.stages.values())
     figures.append(Figure("all three", way.bills / total, "bills/s"))
+    figures += [
+        Figure(f"proving {way.proof.bills:,} bills", way.proof.seconds, "s", ratio=way.proof.seconds / total,
+               ratio_of="all three"),
+        *(Figure(f"proving, calls to {vendor}", calls, "calls") for vendor, calls in way.proof.calls.items()),
+        Figure("proving, peak memory", way.proof.megabytes, "MB"),
+    ]  # fmt: skip
     return Report(
-        "throughput", f"{bills:,} bills of 3 lines over 5 projects, read, mapped and posted on the sandbox", figures,
+        "throughput",
+        f"{bills:,} bills of 3 lines over 5 projects: read, mapped, posted and proved on the sandbox",
+        figures,
         ["The sandbox works on the same cores: CPU is that of the stage's own process. Postgres runs without fsync."],
     )  # fmt: skip
 
@@ -73,9 +82,10 @@ def run_way(bills: int) -> Way:
         ground.load_bills(firm.bills(bills))
         run_id = uuid.uuid4().hex
         done = {stage: in_own_process(ground, stage, run_id) for stage in STAGES}
+        proof = in_own_process(ground, PROVE, run_id)
     if any(measured.bills != bills for measured in done.values()):
         raise RuntimeError(f"of {bills} bills came through: { {k: v.bills for k, v in done.items()} }")
-    return Way(bills, done)
+    return Way(bills, done, proof)
 
 
 def in_own_process(ground: Ground, stage: str, run_id: str) -> Measured:

@@ -18,7 +18,9 @@ from ml_connector.errors import SetupError
 from ml_connector.reading import inbox
 from ml_connector.settings import Connection, home_from, load_connection, load_connections
 from ml_connector.store import breaker, cursor, overview, windows
+from ml_connector.store.alarms import all_of
 from ml_connector.store.grants import PRODUCTS, standings
+from ml_connector.watching.causes import causes
 
 MAPPING_HEADER = (
     "account,item,class,location,vendor,customer,description,valid_from,valid_to,"
@@ -26,6 +28,8 @@ MAPPING_HEADER = (
 )
 PROJECTS_HEADER = "customer,project,note\n"
 VENDORS_HEADER = "vendor,procore_vendor,note\n"
+RUN = "run:"  # causes that only the sensor sees, in Dagster
+TOLD_ALREADY = ("reconnect:", "consent:", "away:")  # grants and outages are told for themselves
 HOW_TO_WRITE = {
     "name": "the name takes small letters, digits and single underscores, begins with a letter "
     "and is not `unknown`",
@@ -126,6 +130,10 @@ def up(
             "--receiver/--no-receiver", help="The webhook receiver too, or is it a service of its own?"
         ),
     ] = True,
+    viewer_port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="Port of a second Dagster UI that changes nothing; 0: none."),
+    ] = 0,
 ) -> None:
     """Run this installation until Ctrl-C: webhook receiver, Dagster webserver and daemon."""
     from ml_connector.cli.services import (
@@ -134,6 +142,7 @@ def up(
         only_one,
         start_dagster,
         start_receiver,
+        start_viewer,
         write_realms,
     )
 
@@ -145,6 +154,8 @@ def up(
         must_be_free(port, "--port")
         if receiver:
             must_be_free(receiver_port, "--receiver-port")
+        if viewer_port:
+            must_be_free(viewer_port, "--viewer-port")
         prepare(site)
         write_realms(site.home, connections)
         services = Services(site)
@@ -159,6 +170,8 @@ def up(
                     f"into {site.home.receiver / 'verifier_token'} (mode 0600) and start again."
                 )
             console.print(f"Dagster UI: {start_dagster(services, port)}")
+            if viewer_port:
+                console.print(f"Dagster UI that changes nothing: {start_viewer(services, viewer_port)}")
             if site.embedded:
                 console.print(
                     "The database is the embedded one: good for trials; real books want a Postgres with backups."
@@ -201,6 +214,7 @@ def status(
 
 
 def _standing(site: Site, connection: Connection) -> dict[str, Any]:
+    now = datetime.now(UTC)
     with site.engine() as engine, engine.connect() as db:
         read_to = cursor.read_to(db, connection.name)
         tallies = overview.tally(db, connection.name)
@@ -208,7 +222,11 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
         holds = len(overview.holds_of(db, connection.name))
         grants = standings(db, connection.name)
         outages = breaker.outages(db, connection.name)
-    now = datetime.now(UTC)
+        alarms = {cause.key: cause.sentence for cause in causes(db, connection, now=now)}
+        # Only the sensor sees Dagster's runs.
+        alarms |= {
+            one.cause: one.sentence for one in all_of(db, connection.name) if one.cause.startswith(RUN)
+        }
     return {
         "connection": connection.name,
         "grants": [
@@ -233,6 +251,7 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
             "waiting": len(inbox.waiting(site.home, connection.name)),
             "of_unknown_companies": len(inbox.waiting(site.home, inbox.UNKNOWN)),
         },
+        "alarms": [{"cause": cause, "sentence": sentence} for cause, sentence in alarms.items()],
         "read_to": read_to,
         "holds": holds,
         "days_to_do": [window.day for window in dirty],
@@ -262,6 +281,9 @@ def _print_standing(console: Console, connection: Connection, standing: Mapping[
             f"({outage['reason']}). Work waits; one call from {_clock(connection, outage['asked_again_at'])} on finds "
             "out whether it is back. Nothing is to be done."
         )
+    for alarm in standing["alarms"]:
+        if not alarm["cause"].startswith(TOLD_ALREADY):
+            console.print(f"{name}: {alarm['sentence']}")
     if standing["read_to"] is None:
         console.print(
             f"{name}: nothing read yet. `ml-connector sync {name}` reads now, `ml-connector up` always."

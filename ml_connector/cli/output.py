@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ml_connector import logs
+from ml_connector.errors import SetupError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 PIPED_WIDTH = 200  # columns where no terminal says how many it has: rows stay whole for grep and files
@@ -48,6 +50,17 @@ def people() -> Console:
     """Standard output for people. What vendors and bookkeepers wrote is printed as it is, never as markup."""
     given = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(markup=False, emoji=False, highlight=False, width=None if given else PIPED_WIDTH)
+
+
+def make_file(path: Path, content: bytes) -> None:
+    """Write a new file. Raises SetupError where there is one already: it may be filled in."""
+    try:
+        with path.open("xb") as out:
+            out.write(content)
+    except FileExistsError:
+        raise SetupError(f"{path} is there already: give another name, or remove it first") from None
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def plain(text: str) -> str:

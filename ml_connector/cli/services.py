@@ -203,6 +203,21 @@ def start_dagster(services: Services, port: int) -> str:
     return url
 
 
+def start_viewer(services: Services, port: int) -> str:
+    """Start the web server for people who only look, after the others; returns its address."""
+    workspace = services.site.home.dagster / "workspace.yaml"
+    url = f"http://127.0.0.1:{port}"
+    services.start(
+        "viewer",
+        [
+            sys.executable, "-W", "ignore", "-m", "dagster_webserver", "--read-only",
+            "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace),
+        ],
+        ready=lambda: answers(f"{url}/server_info"),
+    )  # fmt: skip
+    return url
+
+
 def _accepts(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

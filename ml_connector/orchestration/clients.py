@@ -1,13 +1,18 @@
 """Clients with everything they need: tokens from the vault, limits shared over processes. Imported only when a step runs."""
 
+from contextlib import closing
+
 from sqlalchemy import Engine
 
 from ml_connector.procore.client import ProcoreClient, open_procore
 from ml_connector.qbo.client import QboClient, open_qbo
 from ml_connector.settings import Connection, Home
 from ml_connector.store.key_sources import key_source
-from ml_connector.store.vault import Vault
+from ml_connector.store.vault import System, Vault
 from ml_connector.transport.session import Bounds
+from ml_connector.transport.wire import Timeouts
+
+PROBE_SECONDS = 15.0  # a tick of a sensor may last a minute
 
 
 def vault_of(home: Home, engine: Engine) -> Vault:
@@ -39,6 +44,17 @@ def procore_client(
     return open_procore(
         connection, engine=engine, vault=vault_of(home, engine), bounds=bounds or _bounds(connection)
     )
+
+
+def probe(home: Home, connection: Connection, engine: Engine, system: System) -> None:
+    """Ask a vendor that was away for next to nothing; raises what a call raises, at the latest after a deadline."""
+    bounds = Bounds(timeouts=Timeouts(connect=5.0, read=10.0, total=PROBE_SECONDS), patience=0.0)
+    if system == "qbo":
+        with closing(qbo_client(home, connection, engine, bounds=bounds)) as qbo:
+            qbo.company_info()
+    else:
+        with closing(procore_client(home, connection, engine, bounds=bounds)) as procore:
+            procore.get("/rest/v1.0/me")
 
 
 def _bounds(connection: Connection) -> Bounds:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from ml_connector.orchestration import names
 from ml_connector.orchestration.described import DESCRIPTIONS, spec
+from ml_connector.orchestration.outages import told_in_one_sentence
 from ml_connector.orchestration.resources import ProcoreResource, StoreResource
 from ml_connector.orchestration.runs import run_of
 from ml_connector.settings import Connection
@@ -29,7 +30,7 @@ def map_assets(connection: Connection, partitions: dg.PartitionsDefinition[str])
                 connection,
                 "mapped",
                 "bill_lines",
-                deps=[("qbo", "bills"), ("qbo", "vendor_credits"), ("qbo", "reference")],
+                deps=[("qbo", name) for name in ("bills", "vendor_credits", "other_costs", "reference")],
             ),
             spec(connection, "mapped", "payments", deps=[("qbo", "bill_payments")]),
         ],
@@ -50,7 +51,8 @@ def map_assets(connection: Connection, partitions: dg.PartitionsDefinition[str])
         run = run_of(context)
         current = store.connection(connection.name)
         engine = store.engine()
-        mapped = work.map_days(engine, current, run, lambda: procore.client(current, engine))
+        with told_in_one_sentence(engine, current):
+            mapped = work.map_days(engine, current, run, lambda: procore.client(current, engine))
         context.log.info(reports.map_sentence(mapped))
         with engine.connect() as db:
             for name in names.MAPPED_ASSETS:

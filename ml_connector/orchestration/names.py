@@ -7,6 +7,7 @@ AUTOMATIC_TAG = (
 )
 CONNECTION_TAG = "ml_connector/connection"
 DAYS_TAG = "ml_connector/days"  # "2026-03-01" or "2026-03-01...2026-03-31"
+FILES_TAG = "ml_connector/files"  # JSON list of the files that a run takes in
 RECORDS_TAG = "ml_connector/records"  # "Bill:4471,Bill:4472": the run is limited to them
 PRIORITY_TAG = "dagster/priority"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -42,6 +43,11 @@ def catalog_job(connection: str) -> str:
 def proof_job(connection: str) -> str:
     """The job that compares both sides."""
     return f"{connection}__proof"
+
+
+def sheets_job(connection: str) -> str:
+    """The job that takes in what people saved into the connection's folder."""
+    return f"{connection}__sheets"
 
 
 def days_tag(days: Sequence[str]) -> str:

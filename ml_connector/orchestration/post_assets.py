@@ -9,6 +9,7 @@ import dagster as dg
 
 from ml_connector.orchestration import names
 from ml_connector.orchestration.described import DESCRIPTIONS, spec
+from ml_connector.orchestration.outages import told_in_one_sentence
 from ml_connector.orchestration.resources import ProcoreResource, StoreResource
 from ml_connector.orchestration.runs import run_of
 from ml_connector.settings import Connection
@@ -57,7 +58,8 @@ def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
             for name in names.PROCORE_ASSETS
             if dg.AssetKey(names.key(connection.name, "procore", name)) in context.selected_asset_keys
         ]
-        done = work.post(engine, current, run, client, wanted)
+        with told_in_one_sentence(engine, current):
+            done = work.post(engine, current, run, client, wanted)
         head = work.note_audit_head(engine, store.folders(), current, run)
         context.log.info("The audit trail ends with %s", head)
         troubles: list[str] = []

@@ -7,6 +7,7 @@ import dagster as dg
 
 from ml_connector.orchestration import names
 from ml_connector.orchestration.described import DESCRIPTIONS, spec
+from ml_connector.orchestration.outages import told_in_one_sentence
 from ml_connector.orchestration.resources import ProcoreResource, QboResource, StoreResource
 from ml_connector.settings import Connection
 
@@ -35,12 +36,16 @@ def proof_asset(connection: Connection) -> dg.AssetsDefinition:
         qbo: QboResource,
         procore: ProcoreResource,
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        from ml_connector.proving.noted import note
         from ml_connector.proving.proof import prove
         from ml_connector.proving.told import markdown_of_problems, verdict
 
         current = store.connection(connection.name)
         engine = store.engine()
-        proof = prove(engine, current, qbo.client(current, engine), procore.client(current, engine))
+        with told_in_one_sentence(engine, current):
+            proof = prove(engine, current, qbo.client(current, engine), procore.client(current, engine))
+        with engine.begin() as db:
+            note(db, proof, run_id=context.run.run_id, actor="")
         context.log.info(verdict(proof))
         yield dg.MaterializeResult(asset_key=key, metadata=_metadata(proof))
         problems = proof.problems()

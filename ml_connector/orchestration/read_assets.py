@@ -9,6 +9,7 @@ import dagster as dg
 
 from ml_connector.orchestration import names
 from ml_connector.orchestration.described import DESCRIPTIONS, spec
+from ml_connector.orchestration.outages import told_in_one_sentence
 from ml_connector.orchestration.resources import QboResource, StoreResource
 from ml_connector.orchestration.runs import run_of
 from ml_connector.settings import Connection
@@ -36,7 +37,8 @@ def read_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
         engine = store.engine()
         client = qbo.client(current, engine)
         before = work.read_to(engine, current)
-        reading = work.read(engine, store.folders(), current, client, run)
+        with told_in_one_sentence(engine, current):
+            reading = work.read(engine, store.folders(), current, client, run)
         closed = work.closed_by(reading, current, run, before=before)
         context.log.info(reports.read_sentence(reading))
         with engine.connect() as db:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from sqlalchemy import Connection as Database
 
-from ml_connector.holds import REASONS
 from ml_connector.mapping.windows import Mapped
 from ml_connector.money import ZERO
 from ml_connector.posting.payments.plans import UNAPPLIED
 from ml_connector.posting.windows import Posted
-from ml_connector.qbo.models import REFERENCE, Entity
+from ml_connector.qbo.models import JOB_COSTS, REFERENCE, Entity
+from ml_connector.qbo.pages import page_of
 from ml_connector.reading.outside import outside_the_sync
 from ml_connector.reading.windows import Reading
 from ml_connector.settings import Connection
@@ -34,24 +34,18 @@ ENTITIES_OF = {
     "vendor_credits": [Entity.VENDOR_CREDIT],
     "other_costs": [Entity.PURCHASE, Entity.JOURNAL_ENTRY],
     "reference": [*REFERENCE, Entity.PURCHASE_ORDER],
-    "bill_lines": [Entity.BILL, Entity.VENDOR_CREDIT],
+    "bill_lines": [*JOB_COSTS],
     "payments": [Entity.BILL_PAYMENT],
-    "direct_costs": [Entity.BILL, Entity.VENDOR_CREDIT],
+    "direct_costs": [*JOB_COSTS],
     "requisitions": [Entity.BILL, Entity.VENDOR_CREDIT],
     "contract_payments": [Entity.BILL_PAYMENT],
 }
 PART_OF = {"direct_costs": overview.Part.DIRECT_COSTS, "requisitions": overview.Part.REQUISITIONS}
-QBO_PAGES = {
-    Entity.BILL: "bill?txnId=",
-    Entity.VENDOR_CREDIT: "vendorcredit?txnId=",
-    Entity.BILL_PAYMENT: "billpayment?txnId=",
-    Entity.VENDOR: "vendordetail?nameId=",
-}
 
 
 def qbo_link(connection: Connection, entity: str, qbo_id: str) -> str:
     """The page of a record in QuickBooks."""
-    return f"{connection.qbo.app_url}/{QBO_PAGES[Entity(entity)]}{qbo_id}"
+    return page_of(connection.qbo.app_url, entity, qbo_id)
 
 
 def read_sentence(reading: Reading) -> str:
@@ -93,8 +87,8 @@ def of_reading(
 
 
 def _outside(db: Database, connection: Connection, days: Sequence[date]) -> Metadata:
-    """Job cost in QBO that no bill brings, of the days: lines and their money."""
-    found = outside_the_sync(db, connection.name, start=connection.start_date, days=days)
+    """Job cost in QBO that the sync does not bring, of the days: lines and their money."""
+    found = outside_the_sync(db, connection, days=days)
     money = sum((cost.amount for cost in found.costs), ZERO)
     return {
         "job_cost_outside_the_sync": dg.MetadataValue.text(f"{len(found.costs)} lines, {money:.2f}"),
@@ -143,7 +137,11 @@ def of_posting(
     return {
         **_states(db, connection, days, name),
         **(_unapplied(db, connection, days) if name == "contract_payments" else {}),
-        **({"warnings": dg.MetadataValue.md(first)} if first else {}),
+        **(
+            {"warnings": dg.MetadataValue.md(first), "warned": dg.MetadataValue.int(len(posted.warnings))}
+            if first
+            else {}
+        ),
         "this_run": dg.MetadataValue.json(now),
         "posted_this_run": dg.MetadataValue.text(f"{posted.posted:.2f}"),
         "procore_calls": dg.MetadataValue.int(client.calls.total()),
@@ -215,8 +213,7 @@ def _hold_table(connection: Connection, holds: Sequence[HeldRecord]) -> dg.Metad
 
 def waiting_for_people(db: Database, connection: Connection, days: Sequence[date]) -> tuple[bool, Metadata]:
     """Whether nothing of `days` waits for people, and the holds by reason."""
-    reasons = [reason for reason, facts in REASONS.items() if not facts.fails_day]
-    holds = overview.holds_of(db, connection.name, days=days, reasons=reasons)
+    holds = overview.holds_of(db, connection.name, days=days, failing=False)
     by_reason: dict[str, int] = {}
     for hold in holds:
         by_reason[hold.reason] = by_reason.get(hold.reason, 0) + 1
@@ -234,7 +231,6 @@ def bad_days(
     db: Database, connection: Connection, days: Sequence[date], name: str, posted: Posted
 ) -> dict[date, list[str]]:
     """Days that must not look done: a sentence for each record that Procore refused or has not answered for."""
-    reasons = [reason for reason, facts in REASONS.items() if facts.fails_day]
     bad: dict[date, list[str]] = {}
     holds = overview.holds_of(
         db,
@@ -242,7 +238,7 @@ def bad_days(
         days=days,
         entities=ENTITIES_OF[name],
         part=PART_OF.get(name),
-        reasons=reasons,
+        failing=True,
     )
     for hold in holds:
         bad.setdefault(hold.day, []).append(hold.sentence)

@@ -33,7 +33,7 @@ def sync_request(
 ) -> dg.RunRequest | dg.SkipReason:
     """Ask for the open window: read, map, post.
 
-    `lost` are the systems that a person must connect first: without Procore it is read alone, without QuickBooks nothing.
+    `lost` are the systems that cannot be called, and why: without Procore it is read alone, without QuickBooks nothing.
     """
     if "qbo" in lost:
         return dg.SkipReason(lost["qbo"])
@@ -64,13 +64,13 @@ def poll_schedule(connection: Connection) -> dg.ScheduleDefinition:
         description="Asks QuickBooks what changed, for the window that is open now.",
     )
     def poll(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        from ml_connector.orchestration.ticks import lost_grants
+        from ml_connector.orchestration.ticks import out_of_reach
 
         tick = context.scheduled_execution_time
         day = open_day(connection, tick)
         if run_waits(context.instance, connection.name, day):
             return dg.SkipReason(f"a run for {day} waits to start and will see the same changes")
-        lost = lost_grants(connection.name)
+        lost = out_of_reach(connection)
         return sync_request(connection, day, run_key=f"poll {tick.isoformat()}", lost=lost)
 
     return poll
@@ -85,12 +85,12 @@ def catalog_schedule(connection: Connection) -> dg.ScheduleDefinition:
         cron_schedule="7,37 * * * *",
         execution_timezone=connection.time_zone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Refreshes the copy of Procore's lists while held records wait for a code, project or vendor.",
+        description="Asks Procore for what open holds wait for, and for nothing else; what changed runs its days again.",
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        from ml_connector.orchestration.ticks import lost_grants, waits_for_procore
+        from ml_connector.orchestration.ticks import out_of_reach, waits_for_procore
 
-        lost = lost_grants(connection.name)
+        lost = out_of_reach(connection)
         if "procore" in lost:
             return dg.SkipReason(lost["procore"])
         if not waits_for_procore(connection.name):
@@ -115,9 +115,9 @@ def proof_schedule(connection: Connection) -> dg.ScheduleDefinition:
         description="Reads QuickBooks and Procore afresh and compares them to the cent.",
     )
     def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        from ml_connector.orchestration.ticks import lost_grants
+        from ml_connector.orchestration.ticks import out_of_reach
 
-        lost = lost_grants(connection.name)
+        lost = out_of_reach(connection)
         if lost:
             return dg.SkipReason(next(iter(lost.values())))
         return dg.RunRequest(

@@ -33,7 +33,7 @@ def inbox_sensor(connections: Sequence[Connection], home: Home, jobs: Jobs) -> d
         description="Asks for the open window of every connection that has webhook files in the inbox.",
     )
     def webhook_inbox(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        from ml_connector.orchestration.ticks import lost_grants
+        from ml_connector.orchestration.ticks import out_of_reach
         from ml_connector.reading.inbox import waiting
 
         asked = False
@@ -44,7 +44,7 @@ def inbox_sensor(connections: Sequence[Connection], home: Home, jobs: Jobs) -> d
             if files and not run_waits(context.instance, connection.name, day):
                 content = hashlib.sha256("\n".join(files).encode()).hexdigest()[:32]
                 key = f"inbox {connection.name} {day} {content}"
-                request = sync_request(connection, day, run_key=key, lost=lost_grants(connection.name))
+                request = sync_request(connection, day, run_key=key, lost=out_of_reach(connection))
                 if isinstance(request, dg.RunRequest):
                     asked = True
                     yield request
@@ -67,13 +67,13 @@ def dirty_windows_sensor(connections: Sequence[Connection], jobs: Jobs) -> dg.Se
         description="Asks for every day whose newest versions are not posted yet, or whose wait is over.",
     )
     def dirty_windows(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        from ml_connector.orchestration.ticks import busy_days, lost_grants, take_ready
+        from ml_connector.orchestration.ticks import busy_days, out_of_reach, take_ready
 
         asked = False
         reasons: list[str] = []
         runs = context.instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))
         for connection in connections:
-            lost = lost_grants(connection.name)
+            lost = out_of_reach(connection)
             if "procore" in lost:
                 reasons.append(f"{connection.name}: {lost['procore']}")
                 continue

@@ -1,23 +1,22 @@
 """What schedules and sensors ask of Postgres: short questions, no vendor call. Imported only inside a tick."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
 from sqlalchemy import Engine, select
 
-from ml_connector.holds import REASONS, WAITS_FOR_COMMITMENT, WAITS_FOR_DIRECTORY, WAITS_FOR_LISTS
-from ml_connector.settings import DATABASE_VARIABLE
-from ml_connector.store import overview, windows
+from ml_connector.settings import DATABASE_VARIABLE, Connection
+from ml_connector.store import breaker, overview, sheets, windows
+from ml_connector.store.awaited import awaited
 from ml_connector.store.database import open_engine
 from ml_connector.store.grants import standings
-from ml_connector.store.tables import worker
+from ml_connector.store.sets import one_of
+from ml_connector.store.tables import audit, worker
 from ml_connector.store.vault import State, System
 
 DAYS_A_RUN = 31
-WAITS_FOR_PROCORE = (*WAITS_FOR_LISTS, *WAITS_FOR_DIRECTORY, *WAITS_FOR_COMMITMENT)
-FAIL_A_DAY = [reason for reason, facts in REASONS.items() if facts.fails_day]
 FIRST_PAUSE = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(hours=1)
 
@@ -32,21 +31,46 @@ def engine() -> Engine:
     return _engine(os.environ[DATABASE_VARIABLE])
 
 
-def lost_grants(connection: str) -> dict[System, str]:
-    """What a person must do for each system that cannot be called: connect it, for the first time or again.
+def out_of_reach(connection: Connection) -> dict[System, str]:
+    """Each system that cannot be called, with the sentence why: a person must connect it, or it does not answer.
 
-    The run that found a grant dead has failed and said so. Until it is given again another run would only say the same.
+    The run that found it so has failed and said so. Until that changes another run would only say the same.
     """
     with engine().connect() as db:
-        found = standings(db, connection)
+        found = standings(db, connection.name)
     now = datetime.now(UTC)
-    return {grant.system: grant.sentence(now) for grant in found if grant.state is not State.CONNECTED}
+    away = {outage.system: outage.sentence(connection.zone) for outage in outages(connection)}
+    lost = {grant.system: grant.sentence(now) for grant in found if grant.state is not State.CONNECTED}
+    return away | lost
+
+
+def outages(connection: Connection) -> Sequence[breaker.Outage]:
+    """The vendors of a connection that do not answer."""
+    with engine().connect() as db:
+        return breaker.outages(db, connection.name)
 
 
 def waits_for_procore(connection: str) -> bool:
-    """Whether a held record could be freed by a change in Procore's lists."""
+    """Whether a held record could be freed by a change in Procore that a look would find."""
     with engine().connect() as db:
-        return bool(overview.holds_of(db, connection, reasons=WAITS_FOR_PROCORE, limit=1))
+        return bool(awaited(db, connection))
+
+
+def published_hash(connection: str) -> Callable[[str], str | None]:
+    """What gives the hash of the newest version of a sheet, None before the first."""
+
+    def newest(sheet: str) -> str | None:
+        with engine().connect() as db:
+            found = sheets.newest(db, connection, sheet)
+        return None if found is None else sheets.hash_of(found.content)
+
+    return newest
+
+
+def runs_in_the_trail(run_ids: Collection[str]) -> set[str]:
+    """Those of the runs that the audit trail of any connection speaks of."""
+    with engine().connect() as db:
+        return set(db.scalars(select(audit.c.run_id).distinct().where(one_of(audit.c.run_id, run_ids))))
 
 
 def pause(attempts: int) -> timedelta:
@@ -71,7 +95,7 @@ def take_ready(connection: str, *, busy: frozenset[date], today: date) -> list[t
         ]
         for window in ready:
             windows.begin(db, connection, {window.day: window.mark}, not_before=now + pause(window.attempts))
-        red = {entry.day for entry in overview.holds_of(db, connection, reasons=FAIL_A_DAY)}
+        red = {entry.day for entry in overview.holds_of(db, connection, failing=True)}
     return list(ranges([window.day for window in ready], apart=red))
 
 

@@ -14,17 +14,20 @@ from sqlalchemy import Engine, delete, insert, select, update
 from ml_connector.errors import PermanentError, TransientError, VendorAway
 from ml_connector.holds import WAITS_FOR_COMMITMENT, WAITS_FOR_DIRECTORY
 from ml_connector.mapping.publishing import procore_projects
-from ml_connector.mapping.windows import Mapped, Mapper
+from ml_connector.mapping.windows import Mapped, Mapper, to_map
+from ml_connector.posting.budget_codes import BudgetCodeDesk
 from ml_connector.posting.payments.windows import PaymentPoster
 from ml_connector.posting.windows import Posted, Poster
+from ml_connector.procore.budget_codes import recheck_absent
+from ml_connector.procore.budgets import refresh_budget, waiting_for_budget
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.stored_catalog import Refreshed, load_catalog, refresh_catalog
 from ml_connector.proving.trail import note_head
 from ml_connector.qbo.client import QboClient
-from ml_connector.qbo.models import Entity
+from ml_connector.qbo.models import JOB_COSTS
 from ml_connector.reading.windows import Reader, Reading
 from ml_connector.settings import Connection, Home
-from ml_connector.store import audit, breaker, catalog, cursor, records, windows
+from ml_connector.store import audit, breaker, catalog, cursor, windows
 from ml_connector.store.claims import claim
 from ml_connector.store.records import Only
 from ml_connector.store.tables import worker
@@ -108,14 +111,38 @@ def map_days(
         mapper = Mapper(
             connection, engine, lambda db: load_catalog(db, connection.name), run.run_id, run.only
         )
+        _prepare_codes(engine, connection, run, mapper, procore)
         return mapper.map_days(run.days)
+
+
+def _prepare_codes(
+    engine: Engine, connection: Connection, run: Run, mapper: Mapper, procore: Callable[[], ProcoreClient]
+) -> None:
+    """Make the budget codes that the bills lack, and look at budgets, where the policies ask for it."""
+    desk = BudgetCodeDesk(connection, engine, procore, run.run_id, again=not run.automatic)
+    if not desk.is_needed:
+        return
+    with _kept_dirty(engine, connection, run):
+        until = desk.prepare(mapper.decisions(run.days))
+    if until is not None:
+        with engine.begin() as db:
+            for day in run.days:
+                windows.postpone(
+                    db, connection.name, day, not_before=until, reason="an answer of Procore is awaited"
+                )
 
 
 def refresh_lists(engine: Engine, connection: Connection, client: ProcoreClient) -> Refreshed:
     """Refresh the copy of Procore's lists for the projects that the published sheets name."""
     with engine.connect() as db:
         projects = procore_projects(db, connection.name)
-    return refresh_catalog(engine, connection, client, projects)
+        budgets = waiting_for_budget(db, connection.name)
+    refreshed = refresh_catalog(engine, connection, client, projects)
+    for project in budgets:
+        refresh_budget(engine, connection, client, project)
+    if connection.policies.budget_code_missing == "create":
+        recheck_absent(engine, connection, client)
+    return refreshed
 
 
 def recheck_vendors(engine: Engine, connection: Connection) -> list[date]:
@@ -142,8 +169,7 @@ def _needs_catalog(engine: Engine, connection: Connection, days: Sequence[date])
         ):
             return False
         return any(
-            records.to_map(db, connection.name, entity, days, again_held=False, limit=1, after=0)
-            for entity in (Entity.BILL, Entity.VENDOR_CREDIT)
+            to_map(db, connection, entity, days, again_held=False, limit=1, after=0) for entity in JOB_COSTS
         )
 
 

@@ -1,21 +1,24 @@
 """Which vendor does not answer, known to all processes: one row for each connection and vendor in trouble.
 
-When enough calls in a row found nobody, nothing is sent any more; once a minute one call finds out whether the
-vendor is back. The clock is the database's, as the limiter's is.
+When enough calls in a row found nobody, nothing is sent any more; one call finds out whether the vendor is back, at
+pauses that double with the age of the outage. The clock is the database's, as the limiter's is.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
-from sqlalchemy import Connection, Engine, and_, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from ml_connector.store.grants import PRODUCTS
 from ml_connector.store.tables import breaker
+from ml_connector.store.vault import System
 
 ATTEMPTS = 5  # in a row without an answer …
 CALLS = 3  # … of so many calls: one record that the vendor stumbles over is no outage
-PROBE_EVERY = timedelta(seconds=60)
+PROBE_EVERY = timedelta(seconds=60)  # at first, then as long again as the outage has lasted …
+LONGEST_PAUSE = timedelta(minutes=15)  # … up to this
 PROBE_LASTS = timedelta(seconds=120)  # longer than any call: a second one only when the first has died
 
 
@@ -23,10 +26,18 @@ PROBE_LASTS = timedelta(seconds=120)  # longer than any call: a second one only 
 class Outage:
     """A vendor that does not answer: since when, what was seen last, and when it is asked again (UTC)."""
 
-    system: str  # "qbo" | "procore"
+    system: System
     since: datetime
     asked_again_at: datetime
     reason: str
+
+    def sentence(self, zone: tzinfo) -> str:
+        """What is away since when, for people whose clocks are in `zone`."""
+        since, again = (f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (self.since, self.asked_again_at))
+        return (
+            f"{PRODUCTS[self.system]} does not answer since {since} ({self.reason}): nothing is sent to it and work waits; "
+            f"it is asked again at {again}, and everything goes on by itself once it answers"
+        )
 
 
 class PostgresBreaker:
@@ -84,7 +95,7 @@ class PostgresBreaker:
                 "attempts": attempts,
                 "calls": calls,
                 "reason": reason,
-                "open_until": case((enough, now + PROBE_EVERY)),
+                "open_until": case((enough, now + _pause())),
             },
         ).returning(breaker.c.open_until)
         with self._engine.begin() as db:
@@ -100,3 +111,31 @@ def outages(db: Connection, connection: str) -> Sequence[Outage]:
         .order_by(breaker.c.system)
     )
     return [Outage(row.system, row.since, row.open_until, row.reason) for row in rows]
+
+
+def give_up(db: Connection, connection: str, system: str, *, reason: str) -> None:
+    """A whole run ended because nobody answered: that is an outage, whatever the number of its calls.
+
+    `reason` is what the run saw; "" when it may have been something else than silence, and only silence that the
+    calls themselves have noted makes an outage.
+    """
+    now = func.clock_timestamp()
+    mine = and_(breaker.c.connection == connection, breaker.c.system == system)
+    over = or_(breaker.c.open_until.is_(None), breaker.c.open_until <= now)
+    if reason:
+        row = insert(breaker).values(
+            connection=connection, system=system, attempts=1, calls=1, since=now, reason=reason
+        )
+        db.execute(row.on_conflict_do_nothing())
+    db.execute(update(breaker).where(mine, over).values(open_until=now + _pause()))
+
+
+def end(db: Connection, connection: str, system: str) -> None:
+    """The vendor answers again."""
+    db.execute(delete(breaker).where(breaker.c.connection == connection, breaker.c.system == system))
+
+
+def _pause() -> ColumnElement[timedelta]:
+    """How long the vendor of a row is left alone: as long again as it has been silent, within bounds."""
+    age = func.clock_timestamp() - breaker.c.since
+    return func.greatest(PROBE_EVERY, func.least(LONGEST_PAUSE, age))

@@ -275,7 +275,7 @@ class VendorSession:
         wait = 0.0 if self._breaker is None else self._breaker.wait()
         if wait > 0 and not self._insist:
             raise VendorAway(
-                "nobody answers; nothing is sent but one call a minute",
+                "nobody answers; nothing is sent but one call once in a while",
                 vendor=self.vendor,
                 not_before=self._later(wait),
             )

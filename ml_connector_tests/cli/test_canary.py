@@ -1,13 +1,19 @@
 """T6: a marker in every secret and in every field of the books, a whole road, and a search over all that is left behind."""
 
 import json
+import subprocess
+import sys
+from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from ml_connector.orchestration.clients import vault_of
+from ml_connector.store.grants import PRODUCTS
 from ml_connector.store.key_sources import key_source
 from ml_connector_tests.cli.conftest import Firm
 from ml_connector_tests.cli.shell import Done
@@ -85,6 +91,9 @@ def test_T6_no_secret_is_left_anywhere_and_no_payload_in_process_logs(door: Door
         ("status",),
     ):
         run(*command)
+    exports = rig.home.root.parent / "exports"
+    exports.mkdir()
+    assert run("holds", "acme", "--sheet", str(exports / "holds.csv")).code == 0
     run("keys", "rotate")
     crashed = firm.shell("sync", "acme", "--from", "2026-99-99")
     assert crashed.code == 2
@@ -100,8 +109,10 @@ def test_T6_no_secret_is_left_anywhere_and_no_payload_in_process_logs(door: Door
         *(("standard output", told.out) for told in said),
         *(("standard error", told.err) for told in said),
         *files(rig.home.root, leaving_out=(rig.home.keys, sandbox)),
+        *(exported := list(files(exports, leaving_out=()))),
         *(rows := list(texts(firm))),
     ]
+    assert any(PAYLOAD in content for _, content in exported), "the sheet of holds is there to be searched"
     assert {"event_logs", "runs", "run_tags", "vault", "landing"} <= {where for where, _ in rows}
     found = [(where, secret[:20]) for where, content in left for secret in secrets if secret in content]
     assert found == []
@@ -122,3 +133,53 @@ def test_the_log_of_a_command_is_quiet_about_calls_that_went_well(firm: Firm) ->
     told = firm.shell("sync", "acme")
     assert told.code == 0
     assert "vendor call" not in told.out + told.err
+
+
+CRASHING = """
+import sys
+from ml_connector.cli.main import main
+from ml_connector.transport.wire import Wire
+
+def crash(self, method, url, *, headers, params=(), content=None):
+    said = {"url": url, **headers, "content": content}
+    raise RuntimeError(f"crashed in the middle of a call with {len(said)} parts")
+
+Wire.exchange = crash
+sys.argv = ["ml-connector", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.processes
+def test_T6_a_crash_in_the_middle_of_a_call_shows_no_secret_in_its_traceback(firm: Firm) -> None:
+    vault = vault_of(firm.rig.home, firm.rig.engine)
+    secrets = set()
+    for system in PRODUCTS:
+        kept, _ = vault.get("acme", system)
+        marked = replace(
+            kept, client_secret=f"{SECRET}-{system}", refresh_token=f"{SECRET}-refresh", access_token=""
+        )
+        vault.put("acme", system, marked)
+        pair = f"{kept.client_id}:{marked.client_secret}".encode()
+        secrets |= {SECRET, b64encode(pair).decode()}
+    environment = {
+        "ML_CONNECTOR_HOME": str(firm.shell.home),
+        "ML_CONNECTOR_DATABASE_URL": firm.rig.database_url,
+        "PATH": "/usr/bin:/bin",
+    }
+    left = []
+    for command in (["ping", "acme", "--json"], ["sync", "acme", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", CRASHING, *command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode != 0
+        left += [(" ".join(command), done.stdout), (" ".join(command), done.stderr)]
+    rows = list(texts(firm))
+    assert "crashed in the middle of a call" in left[1][1]
+    assert any("crashed in the middle of a call" in row for where, row in rows if where == "event_logs")
+    left += [*rows, *files(firm.rig.home.root, leaving_out=(firm.rig.home.keys,))]
+    assert [(where, text[:200]) for where, text in left if any(secret in text for secret in secrets)] == []

@@ -67,6 +67,12 @@ def test_a_connection_that_can_work_says_so_and_nothing_is_written(ready: Firm) 
         for row in lines
     )
     assert "Direct Costs, Commitments, Subcontractor Invoices, Directory" in told.out
+    assert any(
+        row.startswith(
+            "ok    Procore, rights: reading is checked; writing shows with the first posted record"
+        )
+        for row in lines
+    )
     assert lines[-1] == "acme can work; 1 to look at."
     assert told.err == ""
     assert rig.procore.writes() == []

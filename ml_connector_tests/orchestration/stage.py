@@ -7,13 +7,13 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import update
+from sqlalchemy import func, update
 
 from ml_connector.orchestration import names
 from ml_connector.orchestration.build import build_definitions
 from ml_connector.orchestration.partitions import windows_of
 from ml_connector.settings import load_connections
-from ml_connector.store.tables import dirty_window
+from ml_connector.store.tables import breaker, dirty_window
 from ml_connector_tests.rig import REALM, Rig, line, today
 
 MATERIALIZED, FAILED = "MATERIALIZED", "FAILED"
@@ -70,9 +70,11 @@ class Stage:
         raise AssertionError(f"windows stay dirty: {self.rig.dirty()}")
 
     def time_passes(self) -> None:
-        """Every wait of a window is over."""
+        """Every wait of a window is over, and a vendor that is away may be asked again."""
         with self.rig.engine.begin() as db:
             db.execute(update(dirty_window).values(not_before=None))
+            away = breaker.c.open_until.is_not(None)
+            db.execute(update(breaker).where(away).values(open_until=func.clock_timestamp()))
 
     def key(self, name: str) -> dg.AssetKey:
         """The key of an asset such as "procore/direct_costs"."""

@@ -17,7 +17,8 @@ from ml_connector_tests.orchestration.stage import (
     day,
     failure,
 )
-from ml_connector_tests.rig import line
+from ml_connector_tests.rig import ELM, HARBOR, PROJECTS, line
+from ml_connector_tests.scenarios.test_codes_and_mapping import refresh
 from ml_connector_tests.scenarios.test_subcontracts import BRIGHT, SC_007, period, retainage, sub, subcontract
 
 ALL = [
@@ -219,6 +220,34 @@ def test_an_outage_of_quickbooks_is_a_failed_day_and_never_an_empty_one(
     stage.rig.qbo.fault({"route": "* /v3/*", "fault": "status", "args": {"status": 503}})
     assert not stage.run(automatic=True).success
     assert {stage.colour(name) for name in ALL} == {FAILED}
+
+
+def test_S110_a_mistyped_project_holds_its_own_bills_and_the_day_goes_on_until_the_sheet_is_corrected(
+    stage: Stage,
+) -> None:
+    rig = stage.rig
+    rig.publish(projects=PROJECTS.replace(f"61,{HARBOR},", "61,1011,"))
+    astray = rig.bookkeeper.bill("G-1", [line("100.00", customer="61")])
+    other = rig.bookkeeper.bill("G-2", [line("200.00", customer="62")])
+    assert stage.run(automatic=True).success
+    assert stage.colour("procore/direct_costs") == MATERIALIZED
+    (hold,) = rig.holds()
+    assert (hold.qbo_id, hold.reason, hold.amount) == (astray["Id"], "PERMISSION", Decimal(100))
+    assert (
+        "goes to project 1011, which Procore does not list for ml-connector: it is not permitted, or there is no"
+        in (hold.sentence)
+    )
+    assert "correct its id in row 2 of projects.csv and publish it" in hold.sentence
+    assert rig.cost_of(other["Id"], ELM)["grand_total"] == "200.00"
+    stage.work_off()
+    rig.publish(projects=PROJECTS)
+    assert all(stage.work_off())
+    refresh(
+        rig
+    )  # Procore's lists, as the schedule does while a record waits for them: the project's codes were never read
+    assert all(stage.work_off())
+    assert rig.holds() == []
+    assert rig.cost_of(astray["Id"], HARBOR)["grand_total"] == "100.00"
 
 
 @pytest.mark.parametrize("kind", names.PROCORE_ASSETS)

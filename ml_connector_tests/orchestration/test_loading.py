@@ -38,7 +38,7 @@ LINEAGE = {
     "qbo/other_costs": set(),
     "qbo/reference": set(),
     "mapped/vendors": {"qbo/vendors"},
-    "mapped/bill_lines": {"qbo/bills", "qbo/vendor_credits", "qbo/reference"},
+    "mapped/bill_lines": {"qbo/bills", "qbo/vendor_credits", "qbo/other_costs", "qbo/reference"},
     "mapped/payments": {"qbo/bill_payments"},
     "procore/vendors": {"mapped/vendors"},
     "procore/direct_costs": {"mapped/bill_lines", "procore/vendors"},
@@ -48,10 +48,12 @@ LINEAGE = {
     "proof/reconciliation": {
         "procore/vendors", "procore/direct_costs", "procore/requisitions", "procore/contract_payments"
     },
+    "sheets/published": set(),
 }  # fmt: skip
 CATALOG = {"procore/catalog"}
 PROOF = {"proof/reconciliation"}
-WITHOUT_DAYS = CATALOG | PROOF
+SHEETS = {"sheets/published"}
+WITHOUT_DAYS = CATALOG | PROOF | SHEETS
 READ = {name for name in LINEAGE if name.startswith("qbo/")}
 CHECKS = {
     "mapped/bill_lines": "nothing_waits_for_people",
@@ -60,6 +62,7 @@ CHECKS = {
     "procore/requisitions": "procore_took_everything",
     "procore/contract_payments": "procore_took_everything",
     "proof/reconciliation": "both_sides_balance",
+    "sheets/published": "every_file_can_be_taken_in",
 }
 
 
@@ -137,7 +140,7 @@ def test_no_tick_of_sensor_or_schedule_makes_a_vendor_call(idle: Stage) -> None:
     (rig.home.inbox / f"{rig.name}__20260302T120700Z__0123456789abcdef.json").write_text("{}")
     marks = [(vendor, vendor.mark()) for vendor in (rig.qbo, rig.procore)]
     asked = {}
-    for sensor in ("webhook_inbox", "dirty_windows"):
+    for sensor in ("webhook_inbox", "dirty_windows", "sheet_files"):
         looking = dg.build_sensor_context(instance=idle.instance, definitions=found, sensor_name=sensor)
         tick = found.resolve_sensor_def(sensor).evaluate_tick(looking)
         asked[sensor] = len(tick.run_requests or [])
@@ -151,6 +154,7 @@ def test_no_tick_of_sensor_or_schedule_makes_a_vendor_call(idle: Stage) -> None:
     assert asked == {
         "webhook_inbox": 1,
         "dirty_windows": 1,
+        "sheet_files": 0,
         "acme__poll": 1,
         "acme__catalog_refresh": 0,
         "acme__nightly_proof": 1,
@@ -219,6 +223,7 @@ def test_jobs_select_the_steps_that_they_name(definitions: dg.Definitions) -> No
             f"{connection}__post": below(connection, set(LINEAGE) - WITHOUT_DAYS - READ),
             f"{connection}__catalog": below(connection, CATALOG),
             f"{connection}__proof": below(connection, PROOF),
+            f"{connection}__sheets": below(connection, SHEETS),
         }
     jobs = [
         job
@@ -244,13 +249,25 @@ def test_schedules_tick_in_the_zone_of_their_connection(definitions: dg.Definiti
     assert {entry.default_status for entry in schedules} == {dg.DefaultScheduleStatus.RUNNING}
 
 
-def test_two_sensors_serve_all_connections(definitions: dg.Definitions) -> None:
+def test_a_sensor_serves_all_connections(definitions: dg.Definitions) -> None:
     sensors = definitions.get_repository_def().sensor_defs
     targets = {sensor.name: {target.job_name for target in sensor.targets} for sensor in sensors}
     assert targets == {
         "webhook_inbox": {"denver__sync", "sydney__sync"},
         "dirty_windows": {"denver__post", "sydney__post"},
+        "sheet_files": {"denver__sheets", "sydney__sheets"},
+        "outages": set(),
+        "alarms": set(),
+        "morning_notes": set(),
+        "old_runs": set(),
     }
-    assert {(sensor.default_status, sensor.minimum_interval_seconds) for sensor in sensors} == {
-        (dg.DefaultSensorStatus.RUNNING, 5)
+    assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}
+    assert {sensor.name: sensor.minimum_interval_seconds for sensor in sensors} == {
+        "webhook_inbox": 5,
+        "dirty_windows": 5,
+        "sheet_files": 15,
+        "outages": 30,
+        "alarms": 60,
+        "morning_notes": 600,
+        "old_runs": 900,
     }

@@ -1,5 +1,6 @@
 """What the clock, the inbox and Postgres ask for: ticks, one at a time, with no daemon and no vendor call."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from ml_connector.orchestration import names, ticks
 from ml_connector.orchestration.clients import vault_of
@@ -15,6 +16,7 @@ from ml_connector.orchestration.schedules import open_day
 from ml_connector.orchestration.work import Run, sign_in
 from ml_connector.settings import DATABASE_VARIABLE, Connection, load_connection, load_connections
 from ml_connector.store import windows
+from ml_connector.store.tables import breaker as breaker_table
 from ml_connector.store.tables import dirty_window
 from ml_connector.store.tables import vault as vault_table
 from ml_connector_tests.orchestration.stage import TODAY, Stage, day
@@ -154,7 +156,8 @@ def test_S40_a_bill_on_a_commitment_approved_later_is_posted_by_the_schedule_alo
     assert ticks.waits_for_procore("acme"), "the schedule asks for a look at Procore"
     stage.rig.procore.load(commitments=[subcontract("SC-007", SC_007, retainage_percent=None)])
     catalog = stage.definitions.resolve_job_def("acme__catalog")
-    assert catalog.execute_in_process(instance=stage.instance).success
+    automatic = {names.AUTOMATIC_TAG: "true"}
+    assert catalog.execute_in_process(instance=stage.instance, tags=automatic).success
     assert stage.work_off() == [True]
     assert stage.rig.holds() == []
     assert stage.rig.record("Bill", bill["Id"]).posted == 9000
@@ -367,3 +370,92 @@ def test_a_connection_that_was_never_connected_asks_for_nothing_and_the_others_g
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     assert polled(pair, "beta", now) == []
     assert len(polled(pair, "acme", now)) == 1
+
+
+# -- a vendor that is away for days -------------------------------------------------------------------------------
+
+AWAY = {"fault": "status", "args": {"status": 503}}
+
+
+def pause_is_over(stage: Stage, *, since: timedelta) -> None:
+    """The vendor may be asked again, and is away for as long as `since` says."""
+    now = datetime.now(UTC)
+    with stage.rig.engine.begin() as db:
+        db.execute(update(breaker_table).values(open_until=now, since=now - since))
+
+
+def sentence_of(result: dg.ExecuteInProcessResult) -> str:
+    """What the failed run says."""
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    said = event.step_failure_data.user_failure_data
+    return "" if said is None else said.description or ""
+
+
+def test_F16_while_quickbooks_is_away_one_run_is_red_then_ticks_are_skipped_until_it_answers(
+    ticking: Stage,
+) -> None:
+    rig, now = ticking.rig, datetime.now(UTC).replace(second=0, microsecond=0)
+    rig.configure(timing={"patience": 0})
+    rig.qbo.fault({"route": "GET /v3/*", **AWAY})
+    assert len(polled(ticking, "acme", now)) == 1
+    sentence = sentence_of(ticking.run(automatic=True))
+    assert re.match(
+        r"QuickBooks does not answer since \d{4}-\d\d-\d\d \d\d:\d\d \(HTTP 503\): nothing is sent", sentence
+    )
+    bill = rig.bookkeeper.bill("4471", [line("1250.00")])
+    hint(rig, "acme", 1)
+    mark = rig.qbo.mark()
+    for minutes in (15, 30, 45):
+        assert polled(ticking, "acme", now + timedelta(minutes=minutes)) == []
+    assert "QuickBooks does not answer since" in said(ticking, "webhook_inbox")
+    assert "QuickBooks does not answer since" in said(ticking, "outages")
+    assert rig.qbo.journal(mark) == [], "its pause is not over"
+    pauses: list[float] = []
+    for since in (timedelta(minutes=1), timedelta(minutes=4), timedelta(days=3)):
+        pause_is_over(ticking, since=since)
+        assert "QuickBooks does not answer since" in said(ticking, "outages")
+        (outage,) = ticks.outages(rig.connection)
+        pauses.append((outage.asked_again_at - datetime.now(UTC)) / timedelta(minutes=1))
+        assert polled(ticking, "acme", now + timedelta(hours=1)) == []
+    assert pauses == pytest.approx([1, 4, 15], abs=0.4)
+    assert [entry["path"].split("/")[-2] for entry in rig.qbo.journal(mark)] == ["companyinfo"] * 3
+    rig.qbo.no_faults()
+    pause_is_over(ticking, since=timedelta(days=3))
+    assert said(ticking, "outages") == "acme: QuickBooks answers again"
+    assert len(asked(ticking, "webhook_inbox")) == len(polled(ticking, "acme", now)) == 1
+    assert ticking.run(automatic=True).success
+    assert ticking.colour("qbo/bills") == ticking.colour("procore/direct_costs") == "MATERIALIZED"
+    assert rig.cost_of(bill["Id"])["grand_total"] == "1250.00"
+
+
+def test_F17_while_procore_is_away_quickbooks_is_read_and_every_day_is_posted_when_it_answers(
+    ticking: Stage,
+) -> None:
+    rig, now = ticking.rig, datetime.now(UTC).replace(second=0, microsecond=0)
+    rig.configure(timing={"patience": 0})
+    rig.procore.fault({"route": "* /rest/*", **AWAY})
+    first = rig.bookkeeper.bill("4471", [line("1250.00")])
+    sentence = sentence_of(ticking.run(automatic=True))
+    assert sentence.startswith("Procore does not answer since")
+    mark = rig.procore.mark()
+    later = ticking.bill("4472", "300.00", changed=day(1))
+    (request,) = polled(ticking, "acme", now)
+    assert request.asset_selection is not None
+    read_alone = [key.to_user_string().removeprefix("acme/") for key in request.asset_selection]
+    assert {name.partition("/")[0] for name in read_alone} == {"qbo"}
+    assert ticking.run(day(1), TODAY, automatic=True, selection=read_alone).success
+    with rig.engine.begin() as db:
+        db.execute(update(dirty_window).values(not_before=None))
+    assert asked(ticking, "dirty_windows") == []
+    assert "Procore does not answer since" in said(ticking, "dirty_windows")
+    assert rig.procore.journal(mark) == []
+    assert ticking.colour("procore/direct_costs") == "FAILED"
+    rig.procore.no_faults()
+    pause_is_over(ticking, since=timedelta(days=3))
+    assert said(ticking, "outages") == "acme: Procore answers again"
+    assert rig.procore.calls(mark) == ["GET /rest/v1.0/me"]
+    assert asked(ticking, "dirty_windows") != []
+    ticking.time_passes()
+    assert all(ticking.work_off())
+    assert [rig.cost_of(bill["Id"])["grand_total"] for bill in (first, later)] == ["1250.00", "300.00"]
+    assert {ticking.colour("procore/direct_costs", day(ago)) for ago in (0, 1)} == {"MATERIALIZED"}

@@ -32,6 +32,7 @@ from ml_connector_tests.cli.test_connect import free_port
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "nginx" / "ml-connector.conf"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 HOST = "ml-connector.example.com"
+VIEW = f"view.{HOST}"
 OWN = f"https://{HOST}"
 LOGIN = {"Authorization": "Basic " + base64.b64encode(b"anna:correct horse").decode()}
 CHANGE = "mutation { setNuxSeen }"
@@ -53,6 +54,7 @@ class Door:
     """The web server as it stands, the proxy before it, and what came to a stand-in for receiver and consent page."""
 
     dagster: int
+    viewer: int
     proxy: int
     behind: list[tuple[str, str, dict[str, str]]]
 
@@ -76,7 +78,7 @@ class Door:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with (
             socket.create_connection(("127.0.0.1", self.proxy), timeout=30) as plain,
-            context.wrap_socket(plain, server_hostname=HOST) as sealed,
+            context.wrap_socket(plain, server_hostname=VIEW if host == VIEW else HOST) as sealed,
         ):
             connection = http.client.HTTPConnection(host)
             connection.sock = sealed
@@ -97,24 +99,26 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     behind: list[tuple[str, str, dict[str, str]]] = []
     stand_in = ThreadingHTTPServer(("127.0.0.1", 0), _stand_in(behind))
     Thread(target=stand_in.serve_forever, daemon=True).start()
-    opened = Door(free_port(), free_port(), behind)
+    opened = Door(free_port(), free_port(), free_port(), behind)
     home = folder / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     (home / "workspace.yaml").write_text("load_from: []\n")
+    servers: list[subprocess.Popen[bytes]] = []
     with (folder / "dagster.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "dagster_webserver", "-h", "127.0.0.1",
-             "-p", str(opened.dagster), "-w", str(home / "workspace.yaml")],
-            cwd=home, env={"DAGSTER_HOME": str(home), "PATH": "/usr/bin:/bin"}, stdout=log, stderr=log,
-        )  # fmt: skip
+        for port, options in ((opened.dagster, []), (opened.viewer, ["--read-only"])):
+            servers.append(subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port),
+                 "-w", str(home / "workspace.yaml"), *options],
+                cwd=home, env={"DAGSTER_HOME": str(home), "PATH": "/usr/bin:/bin"}, stdout=log, stderr=log,
+            ))  # fmt: skip
+            wait_for(lambda port=port: _listens(port), seconds=90, saying=(folder / "dagster.log").read_text)  # type: ignore[misc]
     proxy = _nginx(folder, opened, stand_in.server_address[1])
     try:
-        for port in (opened.dagster, opened.proxy):
-            wait_for(lambda port=port: _listens(port), seconds=90, saying=(folder / "dagster.log").read_text)  # type: ignore[misc]
+        wait_for(lambda: _listens(opened.proxy), seconds=90, saying=(folder / "error.log").read_text)
         yield opened
     finally:
-        for process in (proxy, server):
+        for process in (proxy, *servers):
             process.terminate()
             process.wait(30)
         stand_in.shutdown()
@@ -143,17 +147,24 @@ def _stand_in(behind: list[tuple[str, str, dict[str, str]]]) -> type[BaseHTTPReq
 def _nginx(folder: Path, door: Door, stand_in: int) -> "subprocess.Popen[bytes]":
     """The shipped file with other ports and places, and nothing else changed."""
     key, certificate, passwords = folder / "key.pem", folder / "certificate.pem", folder / "passwords"
+    viewers = folder / "viewers"
     _certificate(key, certificate)
     passwords.write_text("anna:{PLAIN}correct horse\n")
+    viewers.write_text("vera:{PLAIN}only looking\n")
     text = SHIPPED.read_text()
     for shipped, here in (
         ("127.0.0.1:3000", f"127.0.0.1:{door.dagster}"),
+        ("127.0.0.1:3001", f"127.0.0.1:{door.viewer}"),
         ("127.0.0.1:8765", f"127.0.0.1:{stand_in}"),
         ("127.0.0.1:8766", f"127.0.0.1:{stand_in}"),
         ("listen 443", f"listen 127.0.0.1:{door.proxy}"),
         ("/etc/ssl/ml-connector/fullchain.pem", str(certificate)),
         ("/etc/ssl/ml-connector/privkey.pem", str(key)),
         ("auth_basic_user_file /etc/nginx/ml-connector.htpasswd", f"auth_basic_user_file {passwords}"),
+        (
+            "auth_basic_user_file /etc/nginx/ml-connector-viewers.htpasswd",
+            f"auth_basic_user_file {viewers}",
+        ),
         ("/var/log/nginx/ml-connector.log", str(folder / "access.log")),
     ):
         assert shipped in text, shipped
@@ -271,6 +282,41 @@ def test_T4_nobody_can_make_a_day_look_posted(kind: str, door: Door) -> None:
     assert door.direct("POST", target) == 200, "without the proxy the attack works"
     for spelled in (target, f"/{target}", target.replace("/r", "/%72", 1), f"/x/..{target}"):
         assert door.ask("POST", spelled, {**LOGIN, "Origin": OWN})[0] == 403, spelled
+
+
+VIEWER = {"Authorization": "Basic " + base64.b64encode(b"vera:only looking").decode()}
+OWN_VIEW = f"https://{VIEW}"
+CHANGES = {
+    "deleteRun": 'mutation { answer: deleteRun(runId: "x") { __typename } }',
+    "terminateRun": 'mutation { answer: terminateRun(runId: "x") { __typename } }',
+    "wipeAssets": "mutation { answer: wipeAssets(assetPartitionRanges: []) { __typename } }",
+    "setConcurrencyLimit": 'mutation { setConcurrencyLimit(concurrencyKey: "acme", limit: 9) }',
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_T4_a_viewer_may_look_and_every_change_is_refused(change: str, door: Door) -> None:
+    def viewed(query: str, **headers: str) -> tuple[int, str]:
+        asked = {"Content-Type": "application/json", **VIEWER, **headers}
+        return door.ask("POST", "/graphql", asked, json.dumps({"query": query}).encode(), host=VIEW)[:2]
+
+    status, answer = viewed("{ version }", Origin=OWN_VIEW)
+    assert (status, json.loads(answer)) == (200, {"data": {"version": version("dagster-webserver")}})
+    status, answer = viewed(change, Origin=OWN_VIEW)
+    assert "Unauthorized" in answer or "permission" in answer, answer
+    assert "Unauthorized" not in door.graphql(change, Origin=OWN)[1], "who may change is not refused"
+    assert viewed(change, Origin=OWN)[0] == viewed(change, Origin="https://evil.example")[0] == 403
+    assert door.ask("GET", f"/graphql?query={quote(change)}", VIEWER, host=VIEW)[0] == 403
+
+
+def test_T4_a_viewers_name_opens_no_other_door(door: Door) -> None:
+    assert door.ask("GET", "/", VIEWER, host=VIEW)[0] == 200
+    assert door.ask("GET", "/", host=VIEW)[0] == door.ask("GET", "/", LOGIN, host=VIEW)[0] == 401
+    assert door.ask("GET", "/", VIEWER)[0] == 401
+    target = "/report_asset_materialization/acme/procore/direct_costs?partition=2026-03-01"
+    assert door.direct("POST", target, {"Host": VIEW}) == 200
+    for path in (target, "/download_debug/x", "/logs/x"):
+        assert door.ask("POST", path, {**VIEWER, "Origin": OWN_VIEW}, host=VIEW)[0] == 403
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "OPTIONS"])

@@ -39,6 +39,16 @@ def test_the_commands_exist_with_their_options() -> None:
     assert options[::2] == ["--home", "--port"]
 
 
+def test_the_drop_in_for_viewers_is_the_same_service_with_a_second_web_server() -> None:
+    drop_in = ROOT / "deploy" / "systemd" / "ml-connector.service.d" / "viewers.conf"
+    emptied, started = values(drop_in, "ExecStart")
+    (plain,) = values(UNITS[0], "ExecStart")
+    assert (emptied, started) == ("", f"{plain} --viewer-port 3001")
+    told = CliRunner().invoke(app, [*shlex.split(started)[1:], "--help"])
+    assert told.exit_code == 0, told.output
+    assert "--viewer-port" in told.output
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 @pytest.mark.parametrize(
     ("name", "value"),

@@ -3,15 +3,21 @@
 import json
 import urllib.request
 from base64 import b64encode
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
+from ml_connector.errors import TransientError
 from ml_connector.orchestration.clients import vault_of
+from ml_connector.store import windows
+from ml_connector.store.tables import limiter
 from ml_connector.store.vault import Credentials
 from ml_connector_tests.cli.shell import Shell
+from ml_connector_tests.reading.desk import raw_bill
 from ml_connector_tests.rig import (
     CODES,
+    COMPANY,
     HARBOR,
     MAPPING,
     REALM,
@@ -20,6 +26,7 @@ from ml_connector_tests.rig import (
     add_connection,
     line,
 )
+from ml_connector_tests.scenarios.test_outages import waits_pass
 
 OTHER_REALM, OTHER_COMPANY, OTHER_PROJECT = "9341450000000002", 5002, "201"
 SECOND_APPS = [
@@ -121,3 +128,57 @@ def test_S117_no_view_export_or_replay_of_one_shows_or_moves_the_other(rig: Rig,
     assert rig.procore.writes(mark) == []
     assert second.direct_costs(counting=False) == before
     shell.end()
+
+
+BILLS = 600
+
+
+def pauses(rig: Rig) -> dict[str, datetime | None]:
+    """Until when no call of an account is made."""
+    with rig.engine.connect() as db:
+        rows = db.execute(select(limiter.c.account, limiter.c.paused_until).where(limiter.c.name == "hour"))
+        return {row.account: row.paused_until for row in rows}
+
+
+def test_S102_with_the_hourly_limit_used_up_600_records_wait_for_its_reset_and_the_other_client_goes_on(
+    rig: Rig, second: Rig
+) -> None:
+    rig.configure(timing={"patience": 1})
+    rig.sync()
+    second.sync()
+    rig.procore.switch(limit_per="company", hourly_limit=12)
+    lines = [{"Id": "1", **line("60.00", item="101")}]
+    bills = [raw_bill(10_000 + number, total="60.00", Line=lines) for number in range(BILLS)]
+    rig.qbo.load(realm=REALM, Bill=bills)
+    rig.read()
+    began = datetime.now(UTC)
+    for _ in range(3):  # runs end early, and those that follow send nothing
+        try:
+            rig.settle()
+        except TransientError as error:
+            assert "429" in str(error) or "limit of calls" in str(error)
+    paused = pauses(rig)[f"procore:{COMPANY}"]
+    assert paused is not None
+    assert timedelta(minutes=55) < paused - began < timedelta(minutes=65), (
+        "until the time that Procore stated"
+    )
+    refused = [entry for entry in rig.procore.journal() if entry["status"] == 429]
+    assert len(refused) <= 1, "nobody asks again while the pause lasts"
+    with rig.engine.connect() as db:
+        (waiting,) = windows.dirty(db, rig.name)
+    assert waiting.not_before is not None
+    done = len(rig.direct_costs())
+    assert done < BILLS
+
+    theirs = second.bookkeeper.bill("B-1", [line("77.00", item="101")])
+    second.sync()
+    assert second.record("Bill", theirs["Id"]).state == "posted"
+
+    rig.procore.clock(offset_seconds=3660)
+    rig.procore.switch(hourly_limit=3600)
+    with rig.engine.begin() as db:  # the hour has passed here, too
+        db.execute(update(limiter).values(paused_until=None))
+    waits_pass(rig)
+    rig.settle()
+    assert len(rig.direct_costs()) == BILLS + 1, "and that of the other client"
+    assert rig.holds() == []

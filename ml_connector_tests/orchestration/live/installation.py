@@ -281,10 +281,7 @@ def open_installation(folder: Path) -> Iterator[Installation]:
             server.start()
         services = Services(site)
         try:
-            rigs = {
-                name: Rig(site.home, engine, qbo_server, procore_server, name=name)
-                for name in ZONES
-            }
+            rigs = {name: Rig(site.home, engine, qbo_server, procore_server, name=name) for name in ZONES}
             _connect(rigs)
             installation = Installation(site, services, rigs, secrets.token_urlsafe(24))
             _open_receiver(installation)
