@@ -225,7 +225,10 @@ REASONS: dict[Reason, ReasonFacts] = {
     ),
     Reason.OUTCOME_UNKNOWN: ReasonFacts(Fixer.NOBODY, "a look-up after the settle time", True, True, ()),
     Reason.PERMISSION: ReasonFacts(
-        Fixer.ADMINISTRATOR, "the missing permission given back in Procore, then a replay", True, True
+        Fixer.ADMINISTRATOR,
+        "the permission given back in Procore, or the project's number put right in projects.csv",
+        True,
+        True,
     ),
     Reason.NEEDS_APPROVAL: ReasonFacts(
         Fixer.PROJECT_CONTROLS,

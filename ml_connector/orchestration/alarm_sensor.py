@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from ml_connector.watching.causes import Cause
 
 EVERY_SECONDS = 60
+LASTING = timedelta(minutes=20)  # longer than from one poll to the next
+LOOKED_AT = 20  # newest runs of a job
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 JOBS = {
     "sync": names.sync_job,
@@ -34,7 +37,7 @@ def alarm_sensor(connections: Sequence[Connection], home: Home) -> dg.SensorDefi
     )
     def alarms(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         from ml_connector.errors import NoticeNotSent
-        from ml_connector.orchestration.ticks import engine
+        from ml_connector.orchestration.ticks import engine, outages
         from ml_connector.settings import load_connection
         from ml_connector.watching.alarms import tell
         from ml_connector.watching.causes import causes
@@ -46,7 +49,9 @@ def alarm_sensor(connections: Sequence[Connection], home: Home) -> dg.SensorDefi
             connection = load_connection(home, loaded.name)  # addresses may have changed since
             with engine().connect() as db:
                 found = causes(db, connection, now=now)
-            found += _failed_runs(context.instance, connection, [cause.key for cause in found])
+            known = [cause.key for cause in found]
+            known += [f"away:{outage.system}" for outage in outages(connection)]
+            found += _failed_runs(context.instance, connection, known, now=now)
             try:
                 told = tell(engine(), connection, found, now=now)
             except NoticeNotSent as error:
@@ -61,17 +66,18 @@ def alarm_sensor(connections: Sequence[Connection], home: Home) -> dg.SensorDefi
 
 
 def _failed_runs(
-    instance: dg.DagsterInstance, connection: Connection, known: Sequence[str]
+    instance: dg.DagsterInstance, connection: Connection, known: Sequence[str], *, now: datetime
 ) -> Iterator["Cause"]:
-    """Jobs whose newest run failed, where no known trouble explains it."""
+    """Jobs that have only failed for a while, where no known trouble explains it. What the next run mends is no news."""
     from ml_connector.watching.causes import Cause, explains_failed_run
 
     for job, name_of in JOBS.items():
+        if any(explains_failed_run(key, job) for key in known):
+            continue
         ended = dg.RunsFilter(job_name=name_of(connection.name), statuses=ENDED)
-        newest = [record.dagster_run for record in instance.get_run_records(ended, limit=1)]
-        for run in newest:
-            if run.status is dg.DagsterRunStatus.FAILURE and not any(
-                explains_failed_run(key, job) for key in known
-            ):
-                where = f"{os.environ.get(UI_VARIABLE, '')}/runs/{run.run_id}"
-                yield Cause(f"run:{job}", f"The newest run of {run.job_name} failed; {where} says why.")
+        newest = instance.get_run_records(ended, limit=LOOKED_AT)
+        failed = list(takewhile(lambda run: run.dagster_run.status is dg.DagsterRunStatus.FAILURE, newest))
+        if failed and now.timestamp() - (failed[-1].end_time or 0) >= LASTING.total_seconds():
+            run = failed[0].dagster_run
+            where = f"{os.environ.get(UI_VARIABLE, '')}/runs/{run.run_id}"
+            yield Cause(f"run:{job}", f"The newest run of {run.job_name} failed; {where} says why.")

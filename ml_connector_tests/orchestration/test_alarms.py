@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import time_machine
 from sqlalchemy import insert, update
 
 from ml_connector.errors import NoticeNotSent
@@ -166,5 +167,8 @@ def test_a_failed_run_is_told_by_its_link_unless_a_red_day_is_what_it_failed_for
     with stage.rig.engine.begin() as db:
         db.execute(update(hold).values(reason="UNMAPPED"))
     tick(stage)
+    assert text_of(mailbox, 1).startswith("acme\n\nOver: "), "the next run may mend it"
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=21), tick=True):
+        tick(stage)
     failed = stage.instance.get_runs(limit=1)[0].run_id
-    assert f"The newest run of acme__sync failed; /runs/{failed} says why." in text_of(mailbox, 1)
+    assert f"The newest run of acme__sync failed; /runs/{failed} says why." in text_of(mailbox, 2)

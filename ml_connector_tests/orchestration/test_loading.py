@@ -133,7 +133,7 @@ def test_a_step_imports_what_loading_leaves_out(home: Home) -> None:
     assert {"requests", "sqlalchemy"} <= modules_after("ml_connector.orchestration.work", home)
 
 
-def test_no_tick_of_sensor_or_schedule_makes_a_vendor_call(idle: Stage) -> None:
+def test_no_tick_of_sensor_or_schedule_makes_a_vendor_call_while_every_vendor_answers(idle: Stage) -> None:
     rig, found = idle.rig, idle.definitions
     with rig.engine.begin() as db:
         windows.mark(db, rig.name, [day(1)], reason="a bill changed")

@@ -70,7 +70,10 @@ def test_S91_a_first_load_of_five_years_posts_what_is_in_scope_once_although_it_
     assert (reading.mode, reading.new[Entity.BILL]) == (Mode.FIRST_LOAD, IN_SCOPE)
     assert len(live_bills(rig)) == IN_SCOPE, "older books stay where they are"
     assert min(rig.dirty()) == today() - timedelta(days=IN_SCOPE - 1)
+    second = {"route": "PATCH /rest/*direct_costs/sync*", "nth": 2}  # it does not get there before the kill
+    rig.procore.fault({**second, "fault": "delay", "args": {"seconds": 5}})
     run_killed_when(rig, lambda: len(rig.procore.live("direct_costs")) >= IN_SCOPE // 3)
+    rig.procore.no_faults()
     before = len(rig.direct_costs(counting=False))
     assert before < IN_SCOPE
     rig.settle()

@@ -36,10 +36,9 @@ class Deed:
     switches: Mapping[str, Any] = field(default_factory=dict)
 
 
-@pytest.fixture
-def rig(tmp_path: Path, database: Engine) -> Iterator[Rig]:
+def firm_with_contracts(folder: Path, database: Engine) -> Rig:
     """The fixture firm with two contracts; its vendors are in Procore already: only the deed passes points."""
-    opened = open_rig(tmp_path, database)
+    opened = open_rig(folder, database)
     opened.publish(mapping=RULES)
     opened.procore.load(
         vendors=[{"id": 900, "name": "Bright Electric"}],
@@ -52,6 +51,13 @@ def rig(tmp_path: Path, database: Engine) -> Iterator[Rig]:
     for vendor in ("21", BRIGHT):
         opened.bookkeeper.bill(f"first {vendor}", [line(1, item="101")], vendor=vendor)
     opened.sync()
+    return opened
+
+
+@pytest.fixture
+def rig(tmp_path: Path, database: Engine) -> Iterator[Rig]:
+    """The firm, and the check of the invariants after the test."""
+    opened = firm_with_contracts(tmp_path, database)
     try:
         yield opened
         invariants(opened)

@@ -25,6 +25,7 @@ from ml_connector.posting.direct_costs.differences import (
     drifted,
 )
 from ml_connector.posting.procore_names import Names
+from ml_connector.posting.targets import DirectCost
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.direct_costs import CostThere, fetch_costs
 from ml_connector.settings import Connection
@@ -224,6 +225,11 @@ def _told(change: Difference, there: CostThere) -> str:
 def _amount_left(row: Row[Any]) -> Decimal:
     """The amount of the body that Procore confirmed; the ledger's amount follows what is there."""
     return total(Decimal(line["amount"]) for line in row.wanted["lines"]) if knows_body(row) else row.amount
+
+
+def holds_already(row: Row[Any], wanted: DirectCost, there: CostThere) -> bool:
+    """Whether Procore has just what is wanted now, whoever wrote it: a run whose memory was restored, or a person."""
+    return not drifted(content_of(wanted.body), content_there(there, _line_keys(row)))
 
 
 def knows_body(row: Row[Any]) -> bool:

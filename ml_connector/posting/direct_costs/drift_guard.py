@@ -23,6 +23,7 @@ from ml_connector.posting.direct_costs.drift import (
     drift_hold,
     drift_of,
     gone_from_qbo,
+    holds_already,
     is_left_by_us,
     is_theirs,
 )
@@ -133,11 +134,13 @@ class DriftGuard:
         is_surplus = any(gone.origin_id == row.origin_id for gone in work.surplus)
         if is_surplus and (now is None or now.status == DRAFT):
             return None  # what should go has no effect any more
+        cost = work.target(row.origin_id)
         if not is_theirs(row):
+            if cost is not None and now is not None and holds_already(row, cost, now):
+                return None
             drift = drift_of(row, now)
             waits = is_surplus and self.connection.policies.gone_direct_cost == "hold"
             return gone_from_qbo(row, now) if drift is None and waits and now is not None else drift
-        cost = work.target(row.origin_id)
         if cost is not None and now is not None and is_same(cost, now):
             work.links[row.origin_id] = now
             return None

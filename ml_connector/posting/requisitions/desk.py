@@ -116,6 +116,9 @@ class RequisitionDesk:
                     work.wait(self.settled_at())
                     self._note(work, invoice, found)
                     return None
+            if there is not None and row is None and _is_as_wanted(invoice, there):
+                self._intend(work, invoice, sent=False)
+                return self._settle(work, invoice, there.id, there.net, event="found")
             if there is not None and self._is_done(row, invoice, there):
                 return self._settle(work, invoice, there.id, there.net)
             self._intend(work, invoice)
@@ -178,7 +181,9 @@ class RequisitionDesk:
         self._note_refusal(work, invoice, still_counts=not silent)
         return None
 
-    def _settle(self, work: Work, invoice: Invoice, requisition_id: int, net: Decimal) -> int:
+    def _settle(
+        self, work: Work, invoice: Invoice, requisition_id: int, net: Decimal, *, event: str = "posted"
+    ) -> int:
         with self.engine.begin() as db:
             self._confirm(db, invoice, requisition_id, net)
             detail = {
@@ -187,7 +192,7 @@ class RequisitionDesk:
                 "commitment": invoice.contract.number,
                 "amount": net,
             }
-            self._tell(db, [audit.Entry("posted", work.entity, work.qbo_id, detail)])
+            self._tell(db, [audit.Entry(event, work.entity, work.qbo_id, detail)])
             # A release that was larger than what the commitment held may fit now.
             cause = f"{Reason.UNBALANCED} commitment {invoice.contract.id}"
             windows.wake_causes(
@@ -217,8 +222,7 @@ class RequisitionDesk:
         """Whether an invoice of which the outcome was unclear came to be as it is wanted."""
         unclear = row is not None and row.state in (Fate.SENDING, Fate.UNKNOWN)
         same = row is not None and bytes(row.wanted_hash) == invoice.share_hash
-        as_wanted = there.net == invoice.amount and there.origin_id in _links_of(invoice)
-        return unclear and same and as_wanted and invoice.is_there and there.status != DRAFT
+        return unclear and same and _is_as_wanted(invoice, there)
 
     def _intend(self, work: Work, invoice: Invoice, *, sent: bool = True) -> None:
         intent = Intent(
@@ -497,6 +501,12 @@ def _object(answer: Any) -> Mapping[str, Any]:
     if not isinstance(answer, Mapping):
         raise OutcomeUnknown("an invoice was answered without a record", vendor="procore")
     return answer
+
+
+def _is_as_wanted(invoice: Invoice, there: Requisition) -> bool:
+    """Whether Procore's invoice is ours, counts, and says what is wanted."""
+    is_ours = there.net == invoice.amount and there.origin_id in _links_of(invoice)
+    return is_ours and invoice.is_there and there.status != DRAFT
 
 
 def _is_lock(refusal: CallRefused) -> bool:

@@ -292,8 +292,8 @@ class RequisitionPlanner:
         release, row = release_of(main, held), rows.get(origin + RELEASE)
         if row is not None and _holds(row, release):
             release = replace(release, is_settled=True)
-        elif row is not None:
-            release = replace(release, there=self._own(row, share.contract))
+        else:
+            release = replace(release, there=self._own(row, release))
         return [main, release]
 
     def _invoice(self, bill: Bill, share: Share, row: Row[Any] | None, origin: str, source: str) -> Invoice:
@@ -324,8 +324,8 @@ class RequisitionPlanner:
         if not commitment.takes_invoices:
             text = f"commitment {share.contract.number} does not take invoices: switch them on in Procore"
             raise Waits(Reason.COMMITMENT_NOT_APPROVED, text, f"commitment {share.contract.id}")
-        own = None if row is None else self._own(row, share.contract)
-        is_found = own is not None and row is not None and is_lost(row)
+        own = self._own(row, invoice)
+        is_found = own is not None and (row is None or is_lost(row))
         theirs = None if is_found else self._by_person(bill, share, invoice, commitment, row)
         if theirs is not None:
             return replace(invoice, there=theirs, is_linked=True, amount=theirs.net)
@@ -348,8 +348,15 @@ class RequisitionPlanner:
             self._check_change(invoice, own)
         return invoice
 
-    def _own(self, row: Row[Any], contract: Contract) -> Requisition | None:
-        """Our invoice as it is in Procore; None when it never came to be. Raises Waits when a person deleted it."""
+    def _own(self, row: Row[Any] | None, invoice: Invoice) -> Requisition | None:
+        """Our invoice as it is in Procore; None when it never came to be. Raises Waits when a person deleted it.
+
+        Without a ledger row it is known by its link: so it is after the database came back from a backup (S118).
+        """
+        contract = invoice.contract
+        if row is None:
+            every = self.book.requisitions(contract)
+            return next((entry for entry in every if entry.id and entry.origin_id == invoice.origin_id), None)
         there = self._still_there(row, contract)
         if there is not None:
             return there
