@@ -106,6 +106,7 @@ def test_T6_no_secret_is_left_anywhere_and_no_payload_in_process_logs(door: Door
     secrets.discard("")
     sandbox = rig.home.root.parent / "sandbox"
     left = [
+        *(("the browser", page) for page in door.pages),
         *(("standard output", told.out) for told in said),
         *(("standard error", told.err) for told in said),
         *files(rig.home.root, leaving_out=(rig.home.keys, sandbox)),

@@ -38,6 +38,7 @@ class Door:
 
     firm: Firm
     keys: Path
+    pages: list[str] = field(default_factory=list)  # what the browser was shown
 
     def stored(self) -> tuple[Credentials, State]:
         return vault_of(self.firm.rig.home, self.firm.rig.engine).get("acme", "qbo")
@@ -65,7 +66,9 @@ class Door:
         """Start `connect qbo` and consent as a person with a browser does."""
         ended, address = self.begin(*options)
         with urllib.request.urlopen(address, timeout=30) as shown:
-            assert shown.read().startswith(b"Thank you")
+            page = shown.read()
+        assert page.startswith(b"Thank you")
+        self.pages.append(page.decode())
         return ended()
 
     def token_calls(self, since: int) -> int:

@@ -3,17 +3,20 @@
 The vendors' imitations live in the test's own process, so that they outlast whatever is killed.
 """
 
+import json
 import math
 import os
 import secrets
 import signal
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -26,6 +29,8 @@ from ml_connector.orchestration.clients import vault_of
 from ml_connector.sandbox.assembly import open_qbo, open_server
 from ml_connector.sandbox.procore.vendor import ProcoreVendor
 from ml_connector.settings import Home
+from ml_connector.store.grants import PRODUCTS
+from ml_connector.store.key_sources import key_source
 from ml_connector.store.tables import reading_cursor
 from ml_connector.store.vault import Credentials
 from ml_connector_tests.rig import (
@@ -127,6 +132,24 @@ class Installation:
         )["launchPipelineExecution"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return str(answer["run"]["runId"])
+
+    def tokens(self) -> list[str]:
+        """Every token that is in force, and the keys that seal them."""
+        rig = self.rigs[NEW_YORK]
+        kept = [
+            vault_of(rig.home, rig.engine).get(name, system)[0] for name in self.rigs for system in PRODUCTS
+        ]
+        keys = key_source(rig.home).read().keys.values()
+        found = [token for one in kept for token in (one.access_token, one.refresh_token)]
+        return [token for token in (*found, *(key.hex() for key in keys)) if token]
+
+    def shown(self, run: str) -> list[tuple[str, str]]:
+        """Where, and what, the web server and the receiver show of a run, of themselves, and to a stranger."""
+        pages = [(place, _page(f"{self.url}{place}")) for place in ("/", f"/runs/{run}", "/server_info")]
+        pages += [("GraphQL", json.dumps(self.ask(RUN_PAGE, run=run)))]
+        stranger = urllib.request.Request(self.receiver, b"[]", {"intuit-signature": "none"}, method="POST")
+        health = self.receiver.rpartition("/webhooks")[0] + "/health"
+        return [*pages, ("webhooks", _page(stranger)), ("health", _page(health))]
 
     def backfill(
         self, connection: str, days: Sequence[date], *, groups: Sequence[str] = tuple(GROUPS)
@@ -350,6 +373,35 @@ def _open_receiver(installation: Installation) -> None:
     write_realms(installation.site.home, [rig.connection for rig in installation.rigs.values()])
 
 
+def _page(asked: str | urllib.request.Request) -> str:
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            return f"{answer.headers}{answer.read().decode(errors='replace')}"
+    except HTTPError as error:
+        return f"{error.headers}{error.read().decode(errors='replace')}"
+
+
+RUN_PAGE = """
+query Page($run: ID!) {
+  instance { info }
+  runOrError(runId: $run) {
+    ... on Run {
+      runConfigYaml
+      tags { key value }
+      eventConnection {
+        events {
+          __typename
+          ... on MessageEvent { message }
+          ... on ExecutionStepFailureEvent {
+            error { message stack errorChain { error { message stack } } }
+            failureMetadata { description }
+          }
+          ... on RunFailureEvent { error { message stack } }
+        }
+      }
+    }
+  }
+}"""
 REPOSITORY = {"repositoryLocationName": "ml_connector", "repositoryName": "__repository__"}
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {

@@ -111,7 +111,10 @@ def test_T6_what_a_failed_run_says_of_a_bill_stands_on_its_page_and_in_no_proces
     with rig.engine.connect() as db:
         events = db.scalars(text("select event from event_logs where run_id = :run"), {"run": run}).all()
     assert any(mark in event for event in events), "the operator reads it on the run's page"
-    secrets = ("sandbox-secret", "other-secret", "RT1-", live.verifier_token)
+    secrets = ["sandbox-secret", "other-secret", "RT1-", live.verifier_token, *live.tokens()]
+    shown = live.shown(run)
+    assert any(mark in content for where, content in shown if where == "GraphQL")
+    assert [(where, secret[:12]) for where, content in shown for secret in secrets if secret in content] == []
     read = 0
     for folder in (live.services.logs, live.site.home.dagster):
         for path in folder.rglob("*"):
