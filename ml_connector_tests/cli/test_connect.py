@@ -115,7 +115,9 @@ def test_a_company_is_connected_by_consent_and_its_credentials_lie_sealed_in_the
     assert len(door.firm.rig.direct_costs()) == 1
 
 
-def test_S111_F25_the_wrong_company_is_refused_with_both_ids_and_nothing_changes(door: Door) -> None:
+def test_S111_F25_the_wrong_company_is_refused_with_both_ids_and_nothing_changes(
+    door: Door, measured: Callable[[str], None]
+) -> None:
     door.firm.rig.qbo.switch(authorize_realm=OTHER)
     before, mark = door.stored(), door.firm.rig.qbo.mark()
     told = door.consent("--yes")
@@ -125,6 +127,7 @@ def test_S111_F25_the_wrong_company_is_refused_with_both_ids_and_nothing_changes
     assert REALM in last
     assert door.stored() == before
     assert door.token_calls(mark) == 0
+    measured(f"F25 another company: refused, {door.token_calls(mark)} codes used, 0 credentials changed")
 
 
 def test_a_person_who_declines_at_intuit_changes_nothing(door: Door) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -126,10 +127,15 @@ def test_S92_another_change_of_the_same_bill_is_not_dropped(receiver: Receiver) 
     ],
 )
 def test_S94_F32_T1_a_forged_or_altered_webhook_is_refused_and_leaves_nothing(
-    receiver: Receiver, raw: bytes, signature: str
+    receiver: Receiver,
+    raw: bytes,
+    signature: str,
+    measured: Callable[[str], None],
+    request: pytest.FixtureRequest,
 ) -> None:
     assert receiver.post(raw, signature=signature) == 401
     assert receiver.names() == []
+    measured(f"F32 forged ({request.node.callspec.id}): {len(receiver.names())} accepted")
     assert receiver.post(VECTOR_BODY, signature=VECTOR_SIGNATURE) == 200
     assert len(receiver.names()) == 1
     log = receiver.log.read_text()
@@ -155,7 +161,7 @@ def test_S95_both_forms_of_the_same_event_are_the_same_part(receiver: Receiver) 
 
 
 def test_F37_T9_several_companies_in_one_post_each_get_their_own_and_the_unknown_one_is_kept(
-    receiver: Receiver,
+    receiver: Receiver, measured: Callable[[str], None]
 ) -> None:
     raw = body(
         cloud_event(1),
@@ -170,6 +176,7 @@ def test_F37_T9_several_companies_in_one_post_each_get_their_own_and_the_unknown
         "borealis": ["2"],
         "unknown": ["3"],
     }
+    measured(f"F37 four events of three companies in one post: {len(found)} parts, 1 of them kept as unknown")
     assert found["acme"]["events"][1] | {"at": None} == {
         "entity": "spaceship", "id": "4", "verb": "launched", "at": None, "deleted_id": None
     }  # fmt: skip

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -63,17 +63,22 @@ def read_bounded(rig: Rig) -> None:
 
 
 @pytest.mark.processes
-def test_S109_F20_eight_processes_share_a_single_use_token_and_none_meets_invalid_grant(rig: Rig) -> None:
+def test_S109_F20_eight_processes_share_a_single_use_token_and_none_meets_invalid_grant(
+    rig: Rig, measured: Callable[[str], None]
+) -> None:
     rig.qbo.switch(token="single_use", access_token_seconds=1, reuse_revokes=True)
     mark = rig.qbo.mark()
     with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
         work = [pool.submit(_call_some_times, str(rig.home.root), rig.database_url) for _ in range(PROCESSES)]
         calls = [future.result() for future in work]
     answers = [entry["outcome"] for entry in token_calls(rig, mark)]
-    print(f"F20: {sum(calls)} calls of {PROCESSES} processes, {len(answers)} refreshes, invalid_grant: 0")  # noqa: T201
     assert set(answers) == {"token issued"}
     assert len(answers) >= 3  # five calls of a process take two seconds and more, a token is good for one
     assert sum(calls) >= PROCESSES * CALLS
+    refused = answers.count("invalid_grant")
+    measured(
+        f"F20 {sum(calls)} calls of {PROCESSES} processes: {len(answers)} refreshes, {refused} invalid_grant"
+    )
     assert stored(rig)[1] is State.CONNECTED
     rig.qbo.switch(access_token_seconds=3600)
 
@@ -107,7 +112,9 @@ def test_F21_a_refresh_whose_answer_is_lost_goes_on_with_the_value_before(rig: R
     assert [entry["outcome"] for entry in token_calls(rig)] == ["token issued"] * 2
 
 
-def test_S109_F21_a_single_use_token_whose_answer_is_lost_ends_in_one_alarm_and_no_loop(rig: Rig) -> None:
+def test_S109_F21_a_single_use_token_whose_answer_is_lost_ends_in_one_alarm_and_no_loop(
+    rig: Rig, measured: Callable[[str], None]
+) -> None:
     rig.qbo.switch(token="single_use")
     rig.qbo.fault({"route": f"POST {TOKEN_ROUTE}", "nth": 1, "fault": "accept_then_drop"})
     with log_lines() as alarms:
@@ -117,6 +124,9 @@ def test_S109_F21_a_single_use_token_whose_answer_is_lost_ends_in_one_alarm_and_
             with pytest.raises(ReconnectNeeded, match=r"connect qbo acme|the stored grant is not taken"):
                 read_bounded(rig)
     assert len(token_calls(rig)) <= 3
+    measured(
+        f"F21 answer of a refresh lost: {len(token_calls(rig))} calls to the token route, {len(alarms)} alarm"
+    )
     assert [entry["event"] for entry in alarms] == ["reconnect needed"]
     assert sentence(rig).startswith("QuickBooks must be connected again")
 
@@ -137,7 +147,7 @@ def test_F21_an_answer_without_a_token_is_no_token(spoiled: dict[str, Any], rig:
 
 @pytest.mark.processes
 def test_F22_a_process_killed_between_the_new_token_and_its_commit_leaves_a_grant_that_works(
-    rig: Rig,
+    rig: Rig, measured: Callable[[str], None]
 ) -> None:
     rig.qbo.switch(token="grace24h")
     code = (
@@ -157,11 +167,15 @@ def test_F22_a_process_killed_between_the_new_token_and_its_commit_leaves_a_gran
     assert killed.returncode == -signal.SIGKILL
     assert stored(rig)[0].refresh_token == "RT1-sandbox"  # the new one died with the process
     read_bounded(rig)
-    assert [entry["outcome"] for entry in token_calls(rig)] == ["token issued"] * 2
+    issued = [entry["outcome"] for entry in token_calls(rig)]
+    assert issued == ["token issued"] * 2
     assert stored(rig)[1] is State.CONNECTED
+    measured(f"F22 killed before the commit of a token: {len(issued)} refreshes, 0 tokens lost")
 
 
-def test_F23_a_revoked_grant_is_asked_for_twice_at_most_and_posting_goes_on_meanwhile(rig: Rig) -> None:
+def test_F23_a_revoked_grant_is_asked_for_twice_at_most_and_posting_goes_on_meanwhile(
+    rig: Rig, measured: Callable[[str], None]
+) -> None:
     rig.bookkeeper.bill("4471", [line("1250.00", item="101")])
     rig.read()
     _revoke(rig)
@@ -172,6 +186,7 @@ def test_F23_a_revoked_grant_is_asked_for_twice_at_most_and_posting_goes_on_mean
                 rig.read()
     refused = [entry for entry in token_calls(rig, mark) if entry["outcome"] == "invalid_grant"]
     assert 1 <= len(refused) <= 2
+    measured(f"F23 revoked, 3 runs: {len(refused)} calls met invalid_grant, {len(alarms)} alarm")
     assert [entry["event"] for entry in alarms] == ["reconnect needed"]
     rig.settle()
     assert len(rig.direct_costs()) == 1  # what was read before is posted: Procore's grant lives
@@ -238,7 +253,9 @@ def test_F23_the_end_of_the_consent_is_told_14_7_and_1_days_before_once_each(rig
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
-def test_F24_an_hour_of_trouble_at_the_token_endpoint_is_no_lost_grant(status: int, rig: Rig) -> None:
+def test_F24_an_hour_of_trouble_at_the_token_endpoint_is_no_lost_grant(
+    status: int, rig: Rig, measured: Callable[[str], None]
+) -> None:
     rig.qbo.fault({"route": f"POST {TOKEN_ROUTE}", "fault": "status", "args": {"status": status}})
     for _ in range(3):
         with pytest.raises(TransientError) as caught:
@@ -246,6 +263,7 @@ def test_F24_an_hour_of_trouble_at_the_token_endpoint_is_no_lost_grant(status: i
         assert caught.value.not_before is not None
     assert stored(rig)[1] is State.CONNECTED
     assert sentence(rig) == ""
+    measured(f"F24 token endpoint answers {status}: {len(token_calls(rig))} calls in 3 runs, still connected")
     rig.qbo.no_faults()
     read_bounded(rig)
 

@@ -3,7 +3,7 @@
 import multiprocessing
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -215,7 +215,7 @@ WORKERS, ROTATIONS, FOR_SECONDS = 4, 4, 4.0
 
 @pytest.mark.processes
 def test_S119_F26_keys_are_rotated_while_four_workers_renew_and_nobody_fails(
-    vault: Vault, engine: Engine, ring_file: Path, database_url: str
+    vault: Vault, engine: Engine, ring_file: Path, database_url: str, measured: Callable[[str], None]
 ) -> None:
     with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as pool:
         working = [pool.submit(_renew_for_a_while, database_url, str(ring_file)) for _ in range(WORKERS)]
@@ -235,7 +235,7 @@ def test_S119_F26_keys_are_rotated_while_four_workers_renew_and_nobody_fails(
     assert state is State.CONNECTED
     assert vault.check() == len(CONNECTIONS)
     assert int(credentials.refresh_token.removeprefix("refresh-")) == renewals  # not one of them was lost
-    print(f"F26: {sets} sets sealed anew in {ROTATIONS} rotations, {renewals} renewals meanwhile, 0 failed")  # noqa: T201
+    measured(f"F26 {sets} sets sealed anew in {ROTATIONS} rotations, {renewals} renewals meanwhile, 0 failed")
 
 
 def _renew_for_a_while(url: str, ring_file: str) -> int:
