@@ -19,7 +19,7 @@ from ml_connector.reading import inbox
 from ml_connector.settings import Connection, home_from, load_connection, load_connections
 from ml_connector.store import breaker, cursor, overview, windows
 from ml_connector.store.alarms import all_of
-from ml_connector.store.grants import PRODUCTS, standings
+from ml_connector.store.grants import standings
 from ml_connector.watching.causes import causes
 
 MAPPING_HEADER = (
@@ -244,6 +244,7 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
                 "since": outage.since,
                 "asked_again_at": outage.asked_again_at,
                 "reason": outage.reason,
+                "sentence": outage.sentence(connection.zone),
             }
             for outage in outages
         ],
@@ -276,11 +277,7 @@ def _print_standing(console: Console, connection: Connection, standing: Mapping[
         if grant["to_do"]:
             console.print(f"{name}: {grant['to_do']}")
     for outage in standing["outages"]:
-        console.print(
-            f"{name}: {PRODUCTS[outage['system']]} does not answer since {_clock(connection, outage['since'])} "
-            f"({outage['reason']}). Work waits; one call from {_clock(connection, outage['asked_again_at'])} on finds "
-            "out whether it is back. Nothing is to be done."
-        )
+        console.print(f"{name}: {outage['sentence']}.")
     for alarm in standing["alarms"]:
         if not alarm["cause"].startswith(TOLD_ALREADY):
             console.print(f"{name}: {alarm['sentence']}")

@@ -22,7 +22,7 @@ def morning_sensor(connections: Sequence[Connection], home: Home) -> dg.SensorDe
         "connection.yaml names the readers. Nothing to say, no note.",
     )
     def morning_notes(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        from ml_connector.errors import NoticeNotSent
+        from ml_connector.errors import NoticeNotSent, SetupError
         from ml_connector.orchestration.ticks import engine
         from ml_connector.settings import load_connection
         from ml_connector.watching import notes
@@ -46,7 +46,7 @@ def morning_sensor(connections: Sequence[Connection], home: Home) -> dg.SensorDe
                 if note is not None:
                     try:
                         notes.send(connection, note)
-                    except NoticeNotSent as error:
+                    except (NoticeNotSent, SetupError) as error:
                         failures.append(f"{key}: {error}")
                         continue
                     sent.append(key)

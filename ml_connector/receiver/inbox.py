@@ -128,7 +128,7 @@ class Inbox:
         except FileNotFoundError:
             return frozenset()
         if changed != self._done_changed:
-            self._done_known = frozenset(map(_mark, os.listdir(self._done)))  # noqa: PTH208
+            self._done_known = frozenset(map(_mark, os.listdir(self._done)))  # noqa: PTH208 as above
             # A change in the same tick of the file system's clock as the listing would show in no time stamp.
             settled = time.time_ns() - changed > _TICK_NANOSECONDS
             self._done_changed = changed if settled else None

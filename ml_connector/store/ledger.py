@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, cast, func, select, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -32,6 +32,7 @@ class Kind(StrEnum):
 
 # Kinds whose amounts are the job cost of a bill; payments settle it and are no cost of their own.
 COSTS = (Kind.DIRECT_COST, Kind.REQUISITION)
+_OF_ITS_RECORD = and_(*(record.c[name] == ledger.c[name] for name in ("connection", "entity", "qbo_id")))
 
 
 class Fate(StrEnum):
@@ -372,12 +373,7 @@ def unclear_of_held(db: Connection, connection: str, entity: str, days: Collecti
     return list(
         db.execute(
             select(ledger, record.c.day, record.c.total, record.c.excluded)
-            .join(
-                record,
-                (record.c.connection == ledger.c.connection)
-                & (record.c.entity == ledger.c.entity)
-                & (record.c.qbo_id == ledger.c.qbo_id),
-            )
+            .join(record, _OF_ITS_RECORD)
             .where(
                 ledger.c.connection == connection,
                 ledger.c.entity == entity,
@@ -413,12 +409,7 @@ def written_since(db: Connection, connection: str, project: str, *, since: datet
     """What was written to a project and confirmed since then, by kind and number; what counts nothing is left out."""
     rows = db.execute(
         select(ledger.c.kind, record.c.document, record.c.vendor_name, ledger.c.amount)
-        .join(
-            record,
-            (record.c.connection == ledger.c.connection)
-            & (record.c.entity == ledger.c.entity)
-            & (record.c.qbo_id == ledger.c.qbo_id),
-        )
+        .join(record, _OF_ITS_RECORD)
         .where(
             ledger.c.connection == connection,
             ledger.c.project_id == project,
@@ -458,12 +449,7 @@ def posted_costs(
     if projects is not None:
         found_rows = found_rows.where(one_of(ledger.c.project_id, projects))
     if days is not None:
-        found_rows = found_rows.join(
-            record,
-            (record.c.connection == ledger.c.connection)
-            & (record.c.entity == ledger.c.entity)
-            & (record.c.qbo_id == ledger.c.qbo_id),
-        ).where(one_of(record.c.day, days))
+        found_rows = found_rows.join(record, _OF_ITS_RECORD).where(one_of(record.c.day, days))
     return list(db.execute(found_rows.order_by(ledger.c.project_id, ledger.c.origin_id)))
 
 

@@ -71,11 +71,7 @@ def _days(grant: Standing, now: datetime) -> str:
 def _away(db: Db, connection: Connection, now: datetime) -> Iterator[Cause]:
     for outage in breaker.outages(db, connection.name):
         if now - outage.since >= AWAY_AFTER:
-            yield Cause(
-                f"away:{outage.system}",
-                f"{NAMES[outage.system]} does not answer since {_at(connection, outage.since)} ({outage.reason}). "
-                "Work waits and goes on by itself once it answers.",
-            )
+            yield Cause(f"away:{outage.system}", f"{outage.sentence(connection.zone)}.")
 
 
 def _unread(db: Db, connection: Connection, now: datetime) -> Iterator[Cause]:

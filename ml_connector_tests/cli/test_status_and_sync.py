@@ -83,7 +83,7 @@ def test_F12_a_vendor_that_does_not_answer_is_told_with_when_it_is_asked_again(f
     assert outage["since"] < outage["asked_again_at"]
     shown = " ".join(firm.shell("status", "acme").out.split())
     assert "Procore does not answer since" in shown
-    assert "(HTTP 503). Work waits" in shown
+    assert "(HTTP 503): nothing is sent to it and work waits" in shown
 
 
 def test_sync_takes_a_range_of_days_of_change_in_one_run_a_week(firm: Firm) -> None:
