@@ -110,6 +110,7 @@ class Policies(_Frozen):
     retainage: Literal["hold", "separate_line", "paid_short", "net_bill"] = "hold"
     schedule_lines: Literal["hold", "in_order"] = "hold"  # several lines of a commitment fit
     overbilling: Literal["hold", "send"] = "hold"
+    opening_difference: Literal["hold", "post"] = "hold"  # of a commitment, between books and Procore at the start
     back_charge: Literal["hold", "net"] = "hold"  # a negative line on a commitment
     stored_materials: Literal["work", "stored"] = "work"  # lines whose text says "stored"
     commitment_missing: Literal["hold", "direct_cost"] = "hold"
@@ -295,7 +296,7 @@ def load_connection(home: Home, name: str) -> Connection:
     """The settings of one connection. Raises SetupError naming file, field and fault."""
     path = home.folder(name) / "connection.yaml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except FileNotFoundError:
         raise SetupError(
             f"there is no connection {name!r}: {path} is missing; `ml-connector init {name}` makes one"
