@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the environment DIR hold what LOCK says, and does nothing when it does already.
 # Usage: tools/venv.sh DIR LOCK [project]   ("project" installs ml-connector itself too, editable)
+# Only wheels are installed, but for the packages that SOURCES names (with commas), which have none.
 set -eu
 cd "$(dirname "$0")/.."
 dir=$1
@@ -55,7 +56,7 @@ printf '%s\n' "$PWD/$dir" >"$dir/.place"
 if [ "$(state "$lock")" != "$(cat "$installed" 2>/dev/null)" ]; then
     say "Installing $lock into $dir"
     "$dir/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
-        --require-hashes --no-deps --only-binary :all: -r "$lock"
+        --require-hashes --no-deps --only-binary :all: ${SOURCES:+--no-binary "$SOURCES"} -r "$lock"
     state "$lock" >"$installed"
     rm -f "$editable"
 fi

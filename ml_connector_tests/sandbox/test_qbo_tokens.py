@@ -96,6 +96,15 @@ def test_a_wrong_client_is_refused(books: Books, samples: Samples, auth: tuple[s
     assert (answer.status_code, answer.json()) == (401, samples["token-error-invalid-client"])
 
 
+@pytest.mark.parametrize(("secret", "status"), [("sandbox-secret", 200), ("wrong", 401)])
+def test_a_client_may_tell_itself_in_the_form_as_discovery_says(
+    books: Books, secret: str, status: int
+) -> None:
+    form = {"grant_type": "refresh_token", "refresh_token": "RT1-sandbox", "client_id": "sandbox-client"}
+    url = f"{books.url}/oauth2/v1/tokens/bearer"
+    assert requests.post(url, data={**form, "client_secret": secret}, timeout=10).status_code == status
+
+
 def consent(books: Books) -> dict[str, list[str]]:
     params = {
         "client_id": "sandbox-client",

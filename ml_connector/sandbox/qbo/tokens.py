@@ -220,13 +220,16 @@ class Tokens:
         return Response(200, body, {"Cache-Control": "no-store"}, outcome="token issued")
 
     def _client(self, request: Request) -> Document | None:
+        """The app by Basic credentials or by form fields: both are named in the discovery document."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic":
-            return None
-        try:
-            client_id, _, secret = base64.b64decode(given, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return None
+        if scheme.lower() == "basic":
+            try:
+                client_id, _, secret = base64.b64decode(given, validate=True).decode().partition(":")
+            except (binascii.Error, UnicodeDecodeError):
+                return None
+        else:
+            form = parse_qs(request.body.decode("utf-8", "replace"))
+            client_id, secret = (form.get(name, [""])[-1] for name in ("client_id", "client_secret"))
         app = self._app(client_id)
         return app if app is not None and secret == app["client_secret"] else None
 
