@@ -32,6 +32,7 @@ class Reason(StrEnum):
     VENDOR_MISMATCH = "VENDOR_MISMATCH"
     SOV_AMBIGUOUS = "SOV_AMBIGUOUS"
     OVERBILLED = "OVERBILLED"
+    OPENING_DIFFERENCE = "OPENING_DIFFERENCE"
     NO_OPEN_PERIOD = "NO_OPEN_PERIOD"
     LATER_INVOICE_EXISTS = "LATER_INVOICE_EXISTS"
     NOT_YET_APPROVED_IN_PROCORE = "NOT_YET_APPROVED_IN_PROCORE"
@@ -59,6 +60,7 @@ class Choice(StrEnum):
     POST_ANYWAY = "post_anyway"
     NEXT_OPEN_DAY = "next_open_day"  # posted, dated the first day after the close
     BRING_IN = "bring_in"
+    ACCEPT = "accept"  # a difference from before the start stays as it is
     KEEP_THEIRS = "keep_theirs"  # what a person changed in Procore stays
     RESTORE_OURS = "restore_ours"
 
@@ -175,6 +177,13 @@ REASONS: dict[Reason, ReasonFacts] = {
     Reason.OVERBILLED: ReasonFacts(
         Fixer.PROJECT_CONTROLS, "a change order in Procore, or a corrected bill", True, False
     ),
+    Reason.OPENING_DIFFERENCE: ReasonFacts(
+        Fixer.PROJECT_CONTROLS,
+        "both sides alike at the start, or the word that accepts the difference",
+        True,
+        False,
+        (Choice.ACCEPT, Choice.EXCLUDE),
+    ),
     Reason.NO_OPEN_PERIOD: ReasonFacts(
         Fixer.PROJECT_CONTROLS, "an open billing period on the project", True, False
     ),
@@ -286,6 +295,7 @@ WAITS_FOR_COMMITMENT = (
     Reason.VENDOR_MISMATCH,
     Reason.SOV_AMBIGUOUS,
     Reason.OVERBILLED,
+    Reason.OPENING_DIFFERENCE,
     Reason.NO_OPEN_PERIOD,
     Reason.NOT_YET_APPROVED_IN_PROCORE,
 )
@@ -313,6 +323,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.VENDOR_MISMATCH: "the commitment that the bill names belongs to another vendor",
     Reason.SOV_AMBIGUOUS: "several lines of the schedule of values have the code, or none has",
     Reason.OVERBILLED: "the bill is for more than the schedule line has left, or releases more than is held",
+    Reason.OPENING_DIFFERENCE: "at the start the commitment was billed, retained or paid otherwise in QBO than in Procore",
     Reason.NO_OPEN_PERIOD: "no billing period of the project is open for the date",
     Reason.LATER_INVOICE_EXISTS: "the commitment has a later invoice, so that this one cannot change any more",
     Reason.NOT_YET_APPROVED_IN_PROCORE: "an invoice of the commitment is not approved yet, and the next one waits for it",

@@ -110,7 +110,9 @@ class Policies(_Frozen):
     retainage: Literal["hold", "separate_line", "paid_short", "net_bill"] = "hold"
     schedule_lines: Literal["hold", "in_order"] = "hold"  # several lines of a commitment fit
     overbilling: Literal["hold", "send"] = "hold"
-    opening_difference: Literal["hold", "post"] = "hold"  # of a commitment, between books and Procore at the start
+    opening_difference: Literal["hold", "post"] = (
+        "hold"  # of a commitment, between books and Procore at the start
+    )
     back_charge: Literal["hold", "net"] = "hold"  # a negative line on a commitment
     stored_materials: Literal["work", "stored"] = "work"  # lines whose text says "stored"
     commitment_missing: Literal["hold", "direct_cost"] = "hold"

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -375,7 +376,8 @@ class Rig:
         run = self.run(days, automatic=automatic)
         client = procore_client(self.home, self.connection, self.engine)
         work.map_days(self.engine, self.connection, run, lambda: client)
-        return work.post(self.engine, self.connection, run, client, work.KINDS)
+        qbo = partial(qbo_client, self.home, self.connection, self.engine)
+        return work.post(self.engine, self.connection, run, client, work.KINDS, qbo)
 
     def sync(self, *, automatic: bool = True) -> None:
         """Read, then work off every dirty window, as the schedule and the sensor do until nothing is left to do."""

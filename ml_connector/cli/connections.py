@@ -17,7 +17,7 @@ from ml_connector.cli.site import Site, new_site, open_site, prepare, undisturbe
 from ml_connector.errors import SetupError
 from ml_connector.reading import inbox
 from ml_connector.settings import Connection, home_from, load_connection, load_connections
-from ml_connector.store import breaker, cursor, overview, windows
+from ml_connector.store import breaker, cursor, loads, overview, windows
 from ml_connector.store.alarms import all_of
 from ml_connector.store.grants import standings
 from ml_connector.watching.causes import causes
@@ -91,13 +91,14 @@ def init(
             (folder / f"{sheet}.csv").write_text(header, encoding="utf-8")
     settings.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     following = [
-        f"fill mapping.csv and projects.csv in {folder}",
-        f"ml-connector mapping check {name}",
-        f"ml-connector mapping publish {name}",
-        f"ml-connector projects publish {name}",
         f"ml-connector connect qbo {name}",
         f"ml-connector connect procore {name}",
         f"ml-connector ping {name}",
+        f"ml-connector draft {name}, which drafts mapping.csv and projects.csv in {folder}; fill in what is open",
+        f"ml-connector rehearse {name}, until enough of last quarter would be posted",
+        f"ml-connector mapping check {name}",
+        f"ml-connector mapping publish {name}",
+        f"ml-connector projects publish {name}",
         "ml-connector up",
     ]
 
@@ -222,6 +223,7 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
         holds = len(overview.holds_of(db, connection.name))
         grants = standings(db, connection.name)
         outages = breaker.outages(db, connection.name)
+        load = loads.load_of(db, connection)
         alarms = {cause.key: cause.sentence for cause in causes(db, connection, now=now)}
         # Only the sensor sees Dagster's runs.
         alarms |= {
@@ -254,6 +256,7 @@ def _standing(site: Site, connection: Connection) -> dict[str, Any]:
         },
         "alarms": [{"cause": cause, "sentence": sentence} for cause, sentence in alarms.items()],
         "read_to": read_to,
+        "first_load": None if load is None else {**load.document(), "sentence": loads.words_of(load)},
         "holds": holds,
         "days_to_do": [window.day for window in dirty],
         "records": [
@@ -281,6 +284,9 @@ def _print_standing(console: Console, connection: Connection, standing: Mapping[
     for alarm in standing["alarms"]:
         if not alarm["cause"].startswith(TOLD_ALREADY):
             console.print(f"{name}: {alarm['sentence']}")
+    load = standing["first_load"]
+    if load is not None and not load["over"]:
+        console.print(f"{name}: {load['sentence']}")
     if standing["read_to"] is None:
         console.print(
             f"{name}: nothing read yet. `ml-connector sync {name}` reads now, `ml-connector up` always."

@@ -24,6 +24,7 @@ from ml_connector.cli import (
     replay,
     sheet_commands,
     sync,
+    takeover,
 )
 from ml_connector.cli.output import AsJson, log_from, plain
 from ml_connector.errors import MlConnectorError
@@ -36,6 +37,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback shows code, never the values in hand: they are bill data
 )
 app.command()(connections.init)
+app.command()(takeover.draft)
+app.command()(takeover.rehearse)
+app.command()(takeover.takeover)
 app.command()(connections.up)
 app.add_typer(connect.app, name="connect")
 app.command()(disconnect.disconnect)

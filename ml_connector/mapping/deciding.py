@@ -321,7 +321,7 @@ class Deciding:
         send_good = self.connection.policies.bad_line == "send_good_lines" and good and not holds
         waits = bool(holds) or (bool(line_holds) and not send_good)
         if good and not waits:
-            holds = self._approval(version, bill, [_line(part, waits=False) for part in parts], amount)
+            holds = self._approval(version, bill, [line_of(part, waits=False) for part in parts], amount)
             waits = bool(holds)
         live = self.live.get(version.qbo_id, ZERO)
         if waits:
@@ -341,7 +341,7 @@ class Deciding:
             excluded=excluded,
             held=held,
             holds=(*holds, *line_holds),
-            lines=(*(_line(part, waits=waits) for part in parts), *texts),
+            lines=(*(line_of(part, waits=waits) for part in parts), *texts),
             told=mapped.told,
         )
 
@@ -448,7 +448,8 @@ def _entered(qbo_id: str) -> tuple[int, str]:
     return (int(qbo_id), "") if qbo_id.isdigit() else (10**20, qbo_id)
 
 
-def _line(part: Part, *, waits: bool) -> MappedLine:
+def line_of(part: Part, *, waits: bool) -> MappedLine:
+    """A part as it is stored; `waits`: the whole bill is held, and so is what would be posted."""
     if isinstance(part, Excluded):
         return MappedLine(
             part.line, "excluded", part.amount, reason=part.reason, account=part.account, rule=part.rule

@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
 
+from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import SetupError
 from ml_connector.holds import Reason
 from ml_connector.mapping.models import ProjectLinks, RuleBook
@@ -90,6 +91,7 @@ def publish(engine: Engine, connection: Connection, sheet: str, content: bytes, 
             woken = windows.wake(db, connection.name, freed, why=f"{sheet} version {version} was published")
             told = audit.Entry("published", "Sheet", sheet, {"version": version, "days_woken": len(woken)})
             audit.append(db, connection.name, [told], run_id="", actor=by)
+        crashpoint("K12")
     return Publication(sheet, version, is_new, tuple(woken))
 
 

@@ -50,7 +50,7 @@ def suggest(db: Database, connection: str, reference: Reference) -> list[Proposa
     groups: dict[tuple[str, str, str], list[ReadLine]] = {}
     for one in read:
         if _place(one) in waiting:
-            groups.setdefault((one.bill.vendor.id, *_stands_on(one.facts)), []).append(one)
+            groups.setdefault((one.bill.vendor.id, *stands_on(one.facts)), []).append(one)
     proposals = [_proposal(lines, past, reference) for lines in groups.values()]
     return sorted(proposals, key=lambda one: (-abs(one.amount), -one.lines, one.cells["vendor"]))
 
@@ -84,13 +84,13 @@ class _Past:
         self.of_all: dict[tuple[str, str], Counter[Outcome]] = {}
 
     def add(self, one: ReadLine, outcome: Outcome) -> None:
-        place = _stands_on(one.facts)
+        place = stands_on(one.facts)
         self.of_vendor.setdefault((one.bill.vendor.id, *place), Counter())[outcome] += 1
         self.of_all.setdefault(place, Counter())[outcome] += 1
 
     def best(self, one: ReadLine) -> tuple[Outcome, str] | None:
         """The commonest outcome of lines like this one, and on what it rests."""
-        place = _stands_on(one.facts)
+        place = stands_on(one.facts)
         for counts, whose in (
             (self.of_vendor.get((one.bill.vendor.id, *place)), "of this vendor"),
             (self.of_all.get(place), "of other vendors"),
@@ -151,11 +151,11 @@ def _past(db: Database, connection: str, read: Iterable[ReadLine]) -> _Past:
 
 def _proposal(lines: list[ReadLine], past: _Past, reference: Reference) -> Proposal:
     first = lines[0]
-    heading, _ = _stands_on(first.facts)
+    heading, _ = stands_on(first.facts)
     found = past.best(first)
     (route, code, cost_type, reason), why = found or (("", "", "", ""), "no line like it was posted before")
     cells = {
-        heading: _name_of(first, reference),
+        heading: name_of(first, reference),
         "vendor": _vendor(first.bill.vendor),
         "route": route,
         "cost_code": code,
@@ -172,14 +172,14 @@ def _place(one: ReadLine) -> Place:
     return str(one.bill.entity), one.bill.id, one.line.number
 
 
-def _stands_on(facts: Facts) -> tuple[str, str]:
+def stands_on(facts: Facts) -> tuple[str, str]:
     """Heading and QBO id of what a rule for the line would name: its item, else its account."""
     if facts.item is not None:
         return "item", facts.item.id
     return "account", "" if facts.account is None else facts.account.id
 
 
-def _name_of(one: ReadLine, reference: Reference) -> str:
+def name_of(one: ReadLine, reference: Reference) -> str:
     """The name that a rule can give to that alone, as a person knows it: its number or name, else its id."""
     item, account = one.facts.item, one.facts.account
     if item is not None:

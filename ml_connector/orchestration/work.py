@@ -27,8 +27,8 @@ from ml_connector.qbo.client import QboClient
 from ml_connector.qbo.models import JOB_COSTS
 from ml_connector.reading.windows import Reader, Reading
 from ml_connector.settings import Connection, Home
-from ml_connector.store import audit, breaker, catalog, cursor, windows
-from ml_connector.store.claims import claim
+from ml_connector.store import audit, breaker, catalog, cursor, loads, windows
+from ml_connector.store.claims import claim_posting
 from ml_connector.store.records import Only
 from ml_connector.store.tables import worker
 
@@ -99,7 +99,7 @@ def map_days(
     engine: Engine, connection: Connection, run: Run, procore: Callable[[], ProcoreClient]
 ) -> Mapped:
     """Decide every record of the run's days; Procore's lists are refreshed first when the copy is too old to plan by."""
-    with claim(engine, f"post:{connection.name}"):
+    with claim_posting(engine, connection.name, run.run_id):
         sign_in(engine, connection, run)
         with engine.begin() as db:
             seen = windows.seen_marks(db, connection.name, run.days)
@@ -174,17 +174,23 @@ def _needs_catalog(engine: Engine, connection: Connection, days: Sequence[date])
 
 
 def post(
-    engine: Engine, connection: Connection, run: Run, client: ProcoreClient, kinds: Sequence[str]
+    engine: Engine,
+    connection: Connection,
+    run: Run,
+    client: ProcoreClient,
+    kinds: Sequence[str],
+    qbo: Callable[[], QboClient] | None = None,
 ) -> Mapping[str, Posted]:
     """Post the given kinds of the run's days, and clear the days that are done with all kinds.
 
-    A day that waits for Procore stays dirty until its time.
+    A day that waits for Procore stays dirty until its time. `qbo` is asked, where a commitment is billed for the first
+    time, what was billed on it before the start; None: the books from before the start are not looked at.
     """
     done: dict[str, Posted] = {}
-    with claim(engine, f"post:{connection.name}"), _kept_dirty(engine, connection, run):
+    with claim_posting(engine, connection.name, run.run_id), _kept_dirty(engine, connection, run):
         _must_answer(engine, connection, run, client)
         person = not run.automatic
-        poster = Poster(connection, engine, client, run.run_id, resend=person, only=run.only)
+        poster = Poster(connection, engine, client, run.run_id, resend=person, only=run.only, qbo=qbo)
         if "vendors" in kinds:
             done["vendors"] = poster.post_vendors(run.days)
         if any(kind in kinds for kind in BILLS):
@@ -202,6 +208,7 @@ def post(
                     windows.postpone(
                         db, connection.name, day, not_before=until, reason="an answer of Procore is awaited"
                     )
+            loads.note(db, connection, run_id=run.run_id, calls=client.calls.total())
     return done
 
 

@@ -20,6 +20,7 @@ from ml_connector.posting.payments.plans import PaymentPlanner, PaymentWork
 from ml_connector.posting.payments.windows import COUNTED
 from ml_connector.posting.payments.windows import plan as plan_payments
 from ml_connector.posting.planning import PlannedBill, Planner, planned_bill, sums
+from ml_connector.posting.requisitions.openings import Openings
 from ml_connector.posting.requisitions.plans import RequisitionPlanner
 from ml_connector.posting.vendors.changes import VendorChanges
 from ml_connector.posting.vendors.desk import VendorDesk
@@ -166,8 +167,15 @@ class BillPlans:
         self._engine = engine
         self._desk = desk
         self._planner = Planner(connection, lambda: now, resend=False)
+        book = CommitmentBook(client)
         self._on_commitments = RequisitionPlanner(
-            connection, engine, CommitmentBook(client), self._planner, lambda: now, keeps_lists=False
+            connection,
+            engine,
+            book,
+            self._planner,
+            lambda: now,
+            keeps_lists=False,
+            openings=Openings(connection, engine, book, "", lambda: now),
         )
         self._drift = DriftGuard(connection, engine, client, lambda: now)
         self._typed = TypedCosts(connection, engine, client, lambda: now, lambda: now, keeps_lists=False)

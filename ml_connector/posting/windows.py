@@ -26,6 +26,7 @@ from ml_connector.posting.direct_costs.typed_costs import LATELY, TypedCosts
 from ml_connector.posting.planning import PlannedBill, Planner, planned_bill
 from ml_connector.posting.requisitions.commitments import is_subcontract
 from ml_connector.posting.requisitions.desk import RequisitionDesk
+from ml_connector.posting.requisitions.openings import Openings
 from ml_connector.posting.requisitions.plans import RequisitionPlanner
 from ml_connector.posting.unclear import Unclear
 from ml_connector.posting.vendors.changes import Followed, VendorChanges
@@ -34,6 +35,7 @@ from ml_connector.posting.vendors.of_bills import BillVendors
 from ml_connector.posting.vendors.projects import ProjectVendorDesk
 from ml_connector.procore.client import ProcoreClient
 from ml_connector.procore.commitments import CommitmentBook
+from ml_connector.qbo.client import QboClient
 from ml_connector.qbo.models import JOB_COSTS, Entity
 from ml_connector.settings import Connection
 from ml_connector.store import audit, landing, ledger, records, windows
@@ -90,6 +92,7 @@ class Poster:
     resend: bool = False
     only: Only = None  # the records that the run is limited to
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    qbo: Callable[[], QboClient] | None = None  # for what was on a commitment before the start
 
     def __post_init__(self) -> None:
         self._vendors = VendorDesk(
@@ -105,8 +108,14 @@ class Poster:
         )
         self._planner = Planner(self.connection, self.now, self.resend)
         book = CommitmentBook(self.client)
+        self._openings = Openings(self.connection, self.engine, book, self.run_id, self.now, self.qbo)
         self._invoices = RequisitionPlanner(
-            self.connection, self.engine, book, self._planner, self._settled_at
+            self.connection,
+            self.engine,
+            book,
+            self._planner,
+            self._settled_at,
+            openings=self._openings,
         )
         self._requisitions = RequisitionDesk(
             self.connection, self.engine, self.client, book, self.run_id, self._settled_at
@@ -196,6 +205,11 @@ class Poster:
         self._changes.keep_activity(vendors)
         links = self._vendors.link(vendors)
         works = {bill.row.qbo_id: self._planner.work(entity, bill, links) for bill in ready}
+        self._openings.expect(
+            bill.vendor_id
+            for bill in ready
+            if bill.vendor_id is not None and not bill.requisitions and any(map(is_subcontract, bill.lines))
+        )
         for bill in ready:
             there, merged = links.of(bill.vendor_id)
             self._invoices.plan(bill, works[bill.row.qbo_id], there, merged)

@@ -37,6 +37,7 @@ def fetch_projects(client: ProcoreClient, company_id: int) -> dict[str, CatalogP
             name=str(row.get("name") or row.get("display_name") or ""),
             active=row.get("active") is not False,
             codes={},
+            number=str(row.get("project_number") or "").strip(),
         )
         for row in rows
     }

@@ -96,6 +96,7 @@ class Requisition:
     origin_id: str
     net: Decimal
     items: tuple[Item, ...]
+    dated: date | None = None  # billing date, else the end of what it bills, else the day it was entered
 
     @property
     def gross(self) -> Decimal:
@@ -162,6 +163,26 @@ class CommitmentBook:
         params: Params = {"project_id": contract.project_id, "contract_id": contract.id}
         rows = self.client.rows("/rest/v1.0/contract_payments", params)
         return any(str(row.get("requisition_id")) == str(requisition_id) for row in rows)
+
+
+@dataclass(frozen=True)
+class Paid:
+    """A payment on a commitment."""
+
+    id: int
+    dated: date | None
+    amount: Decimal
+
+
+def fetch_payments(client: ProcoreClient, contract: Contract) -> list[Paid]:
+    """All payments of a commitment: one call. Raises the client's errors, and PermanentError for what cannot be read."""
+    params: Params = {"project_id": contract.project_id, "contract_id": contract.id}
+    return [_parsed(_paid, row, None) for row in client.rows("/rest/v1.0/contract_payments", params)]
+
+
+def _paid(row: Raw, _: object) -> Paid:
+    said = row.get("date") or str(row.get("created_at") or "")[:10]
+    return Paid(int(row["id"]), date.fromisoformat(said) if said else None, _money(row, "amount"))
 
 
 def net_of(row: Raw) -> Decimal | None:
@@ -243,7 +264,13 @@ def _requisition(row: Raw, _: object) -> Requisition:
         origin_id=str(row.get("origin_id") or ""),
         net=net,
         items=items,
+        dated=_dated(row),
     )
+
+
+def _dated(row: Raw) -> date | None:
+    said = row.get("billing_date") or row.get("requisition_end") or str(row.get("created_at") or "")[:10]
+    return date.fromisoformat(said) if said else None
 
 
 def _item(row: Raw) -> Item:

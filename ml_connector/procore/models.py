@@ -39,6 +39,7 @@ class CatalogProject:
     unreadable: str = ""
     not_made: Mapping[Pair, str] = field(default_factory=dict)
     budget: Budget | None = None
+    number: str = ""  # as people write it; "" in the stored copy, which does not keep it
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,12 @@ OF_ONE_PART = {
     Reason.NO_OPEN_PERIOD: Part.PERIODS,
 }
 OF_THE_COMPANY = (Part.PROJECTS, Part.DIRECTORY)
-WAITS_FOR_ITS_LINES = (Reason.SOV_AMBIGUOUS, Reason.OVERBILLED, Reason.COMMITMENT_NOT_APPROVED)
+WAITS_FOR_ITS_LINES = (
+    Reason.SOV_AMBIGUOUS,
+    Reason.OVERBILLED,
+    Reason.COMMITMENT_NOT_APPROVED,
+    Reason.OPENING_DIFFERENCE,
+)
 
 
 def awaited(db: Connection, connection: str) -> dict[Awaited, set[date]]:

@@ -82,20 +82,21 @@ def _select(db: Connection, connection: str, entity: str, *which: ColumnElement[
         .where(decision.c.connection == connection, decision.c.entity == entity, *which)
         .order_by(decision.c.decided_at, decision.c.landing_number)
     )
-    return [
-        Made(
-            row.entity,
-            row.qbo_id,
-            row.landing_number,
-            Reason(row.reason),
-            row.about,
-            Choice(row.choice),
-            row.comment,
-            row.decided_by,
-            row.decided_at,
-        )
-        for row in rows
-    ]
+    return [_made(row) for row in rows]
+
+
+def _made(row: Row[Any]) -> Made:
+    return Made(
+        row.entity,
+        row.qbo_id,
+        row.landing_number,
+        Reason(row.reason),
+        row.about,
+        Choice(row.choice),
+        row.comment,
+        row.decided_by,
+        row.decided_at,
+    )
 
 
 def decide(
@@ -137,7 +138,21 @@ def decide(
     )
     _check(db, row, made, two_persons=two_persons)
     _store(db, connection, row, made)
+    if choice is Choice.ACCEPT:  # it frees everything that waits for the same
+        windows.wake_causes(db, connection, [asked.cause], why=f"{_name(row)} was decided: {choice}")
     return made
+
+
+def accepted(db: Connection, connection: str, reason: Reason, about: str) -> Made | None:
+    """Who accepted a difference, on whatever record; None when nobody did."""
+    said = (decision.c.reason == str(reason), decision.c.about == about)
+    rows = db.execute(
+        select(decision)
+        .where(decision.c.connection == connection, decision.c.choice == str(Choice.ACCEPT), *said)
+        .order_by(decision.c.decided_at)
+    )
+    found = [_made(row) for row in rows]
+    return found[0] if found else None
 
 
 def _store(db: Connection, connection: str, row: Row[Any], made: Made) -> None:

@@ -10,7 +10,7 @@ from ml_connector.cli.main import app
 
 NAMES = {
     "init", "up", "status", "sync", "holds", "decide", "replay", "find", "prove", "demo", "sandbox", "metrics",
-    "connect qbo", "connect procore", "disconnect", "ping", "keys rotate", "keys make",
+    "connect qbo", "connect procore", "draft", "rehearse", "takeover", "disconnect", "ping", "keys rotate", "keys make",
     "mapping check", "mapping preview", "mapping publish", "mapping apply", "mapping explain", "mapping suggest",
     "audit show", "audit verify", "audit export",
     "projects check", "projects publish", "vendors check", "vendors publish",

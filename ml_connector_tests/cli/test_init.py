@@ -52,6 +52,7 @@ def test_it_makes_the_folder_the_files_and_the_installation(empty_shell: Shell) 
             "webhooks": {"waiting": 0, "of_unknown_companies": 0},
             "alarms": [],
             "read_to": None,
+            "first_load": None,
             "holds": 0,
             "days_to_do": [],
             "records": [],

@@ -24,6 +24,7 @@ from ml_connector_tests.scenarios.test_subcontracts import (
     BRIGHT,
     NORDWALL,
     SC_007,
+    WORK,
     entered,
     period,
     retainage,
@@ -54,7 +55,15 @@ def contracts() -> list[Made]:
         one("SC-T2", 7102, line_items=[{"id": 3, **part}]),
         one("SC-T3", 7103, status="Draft"),
         one("SC-T4", 7104, line_items=[{"id": 4, **part}]),
+        one("SC-T5", 7105, line_items=[{"id": 5, **part}]),
     ]
+
+
+def older(**fields: Any) -> Made:
+    """An invoice that people entered on SC-T5 before the start, of which the books know nothing."""
+    items = [{"line_item_id": 5, WORK: "100.00"}]
+    given = {"id": 56, "status": "approved", "billing_date": "2025-11-30", "items": items}
+    return {"commitment_id": 7105, "invoice_number": "OLD", **given, **fields}
 
 
 def bills(rig: Rig) -> dict[Reason, Made]:
@@ -96,6 +105,7 @@ def bills(rig: Rig) -> dict[Reason, Made]:
         Reason.NOT_YET_APPROVED_IN_PROCORE: bill(
             "BE-14", sub(9000, "SC-007"), retainage(-900, "SC-007"), vendor=electric
         ),
+        Reason.OPENING_DIFFERENCE: bill("28", sub(10, "SC-T5"), vendor=electric),
         Reason.CREDIT_ON_COMMITMENT: credit(rig, "21", [sub(10)], vendor=electric),
         Reason.EXPENSE_ON_COMMITMENT: buy(rig, [line(10, account="2")], payee={"value": BRIGHT, "type": "Vendor"}),
         Reason.RETAINAGE_POLICY: bill("22", sub(10, "SC-007"), vendor=electric),
@@ -120,7 +130,8 @@ def test_whatever_a_record_waits_for_a_person_can_leave_it_out(rig: Rig) -> None
         commitments=contracts(),
         billing_periods=[period()],
     )
-    rig.procore.load(requisitions=[entered("BE-14", "9000.00", "900.00", status="under_review", id=55)])
+    under_review = entered("BE-14", "9000.00", "900.00", status="under_review", id=55)
+    rig.procore.load(requisitions=[under_review, older()])
     go_live(rig)
     budget(rig, "03-3000.M", "26-0500.S")
     rig.configure(
@@ -172,6 +183,12 @@ def other_choices() -> set[tuple[Reason, Choice]]:
 
 def test_every_other_choice_comes_to_its_end_and_writes_nothing_twice(rig: Rig) -> None:
     rig.configure(policies={"foreign_currency": "home_amount"})
+    rig.procore.load(
+        vendors=[{"id": 900, "name": "Bright Electric"}],
+        commitments=[contract for contract in contracts() if contract["number"] == "SC-T5"],
+        billing_periods=[period()],
+        requisitions=[older()],
+    )
     go_live(rig)
     desk = rig.bookkeeper
 
@@ -199,6 +216,7 @@ def test_every_other_choice_comes_to_its_end_and_writes_nothing_twice(rig: Rig) 
         recode(rig, rig.cost_of(one["Id"]))
         desk.edit("Bill", one, Line=[line(13, item="101")])
     desk.edit("Bill", rated, ExchangeRate=Decimal("0.74"))
+    opened = desk.bill("BE-28", [sub(10)], vendor=BRIGHT)
     wanted, unwanted = desk.vendor("Wanted"), desk.vendor("Unwanted")
     ends: dict[tuple[Reason, Choice], tuple[str, str, str]] = {
         (Reason.NEEDS_APPROVAL, Choice.APPROVE): ("Bill", bill("2", 12_000)["Id"], "posted"),
@@ -206,6 +224,7 @@ def test_every_other_choice_comes_to_its_end_and_writes_nothing_twice(rig: Rig) 
         (Reason.POSSIBLE_DUPLICATE, Choice.POST_ANYWAY): ("Bill", bill("TWICE", 12)["Id"], "posted"),
         (Reason.PERIOD_CLOSED, Choice.POST_ANYWAY): ("Bill", bill("4", 10, day=CLOSED)["Id"], "posted"),
         (Reason.PERIOD_CLOSED, Choice.NEXT_OPEN_DAY): ("Bill", bill("5", 10, day=CLOSED)["Id"], "posted"),
+        (Reason.OPENING_DIFFERENCE, Choice.ACCEPT): ("Bill", opened["Id"], "posted"),
         (Reason.ENTERED_AFTER_START, Choice.BRING_IN): ("Bill", early["Id"], "posted"),
         (Reason.CURRENCY, Choice.POST_ANYWAY): ("Bill", rated["Id"], "updated"),
         (Reason.DRIFT, Choice.KEEP_THEIRS): ("Bill", kept["Id"], "no-op"),

@@ -8,6 +8,8 @@ import pytest
 
 from ml_connector.qbo.models import Entity
 from ml_connector.reading.windows import Mode
+from ml_connector.store import audit
+from ml_connector.store.loads import EVENT, Load, load_of, words_of
 from ml_connector_tests.reading.desk import Interrupted, live_bills, raw_bill, read_to, reader
 from ml_connector_tests.rig import ELM, HARBOR, Rig, line, today
 from ml_connector_tests.scenarios.kills import run_killed_when
@@ -49,6 +51,14 @@ def _of_five_years(rig: Rig) -> Counter[str]:
     return money
 
 
+def load(rig: Rig) -> Load:
+    """Where the first load stands."""
+    with rig.engine.connect() as db:
+        found = load_of(db, rig.connection)
+    assert found is not None
+    return found
+
+
 def _posted(rig: Rig) -> dict[str, Decimal]:
     found: dict[str, Decimal] = {}
     for cost in rig.direct_costs():
@@ -76,7 +86,23 @@ def test_S91_a_first_load_of_five_years_posts_what_is_in_scope_once_although_it_
     rig.procore.no_faults()
     before = len(rig.direct_costs(counting=False))
     assert before < IN_SCOPE
+    under_way = load(rig)
+    assert (under_way.is_read, under_way.is_over, under_way.bills) == (True, False, IN_SCOPE)
+    days = rig.dirty()
+    rig.post(days[: len(days) // 2])
+    half = load(rig)
+    assert under_way.bills_done < half.bills_done < IN_SCOPE
+    calls = Decimal(half.procore_calls) * (IN_SCOPE - half.bills_done) / half.bills_done
+    assert half.seconds_left == int(max(calls * 3600 / 1_000_000, Decimal(half.days_left * 60) / 100_000)) + 1
+    words = words_of(half)
+    assert f"First load: {half.bills_done} of {IN_SCOPE} bills" in words and "min left" in words
     rig.settle()
     assert _posted(rig) == {project: Decimal(amount) for project, amount in money.items()}
     assert len(rig.direct_costs(counting=False)) == IN_SCOPE
     assert (rig.holds(), rig.dirty()) == ([], [])
+    with rig.engine.connect() as db:
+        told = [entry.detail for entry in audit.story(db, rig.name, "connection", "") if entry.event == EVENT]
+    assert [entry["over"] for entry in told][-2:] == [False, True]
+    assert told[-1]["projects"] == {project: f"{amount}.00" for project, amount in money.items()}
+    assert told[-1]["procore_calls"] > half.procore_calls
+    assert load(rig).projects == {project: Decimal(amount) for project, amount in money.items()}

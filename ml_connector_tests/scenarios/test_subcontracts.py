@@ -804,7 +804,7 @@ def test_S103_a_refused_invoice_holds_its_bill_and_is_not_sent_again_by_itself(r
     bill = progress(rig)
     rig.sync()
     assert hold(rig, bill).reason == "REFUSED"
-    assert "Procore refused it: base Workflow is locked" in hold(rig, bill).sentence
+    assert "Procore refused it: Workflow is locked" in hold(rig, bill).sentence
     mark = rig.procore.mark()
     rig.post()
     assert rig.procore.calls(mark) == []

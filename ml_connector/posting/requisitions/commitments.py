@@ -23,15 +23,18 @@ SHORTEST_PLAIN_NUMBER = 4  # a shorter number without a letter is found in any t
 class Waits(Exception):
     """The bill cannot be billed on a commitment yet: reason, what is wrong, the cause that frees others too.
 
-    `offers` are commitments to choose from; who tells the sentence adds what each has left.
+    `offers` are commitments to choose from; who tells the sentence adds what each has left. `about` is of `holds.Hold`.
     """
 
-    def __init__(self, reason: Reason, text: str, cause: str, *, offers: Sequence[Contract] = ()) -> None:
+    def __init__(
+        self, reason: Reason, text: str, cause: str, *, offers: Sequence[Contract] = (), about: str = ""
+    ) -> None:
         super().__init__(text)
         self.reason = reason
         self.text = text
         self.cause = f"{reason} {cause}"
         self.offers = offers
+        self.about = about
 
 
 class NoCommitment(Waits):

@@ -39,6 +39,7 @@ from ml_connector.posting.requisitions.invoices import (
     share_hash,
     source_of,
 )
+from ml_connector.posting.requisitions.openings import Openings
 from ml_connector.posting.requisitions.schedule import Billed, Figures, bill_on, change_orders, figures_of
 from ml_connector.posting.targets import number_of, origin_of
 from ml_connector.procore.commitments import (
@@ -72,6 +73,7 @@ class RequisitionPlanner:
     planner: Planner
     settled_at: Callable[[], datetime]
     keeps_lists: bool = True  # False for a dry run, which stores nothing
+    openings: Openings | None = None  # None where what was before the start is not looked at
     _orders: dict[str, str] | None = field(default=None)
 
     def plan(
@@ -275,7 +277,7 @@ class RequisitionPlanner:
             for left in [_open(self.book.commitment(contract))]
         ]
         text = f"{waits.text}: {'; '.join(offers)}" if offers else waits.text
-        return Hold(waits.reason, f"{work.words}: {text}.", waits.cause[:200], ZERO)
+        return Hold(waits.reason, f"{work.words}: {text}.", waits.cause[:200], ZERO, about=waits.about)
 
     # -- what is billed on it ---------------------------------------------------------------------------------------
 
@@ -334,6 +336,8 @@ class RequisitionPlanner:
         same_sum = own is not None and (own.net, own.invoice_number) == (invoice.amount, invoice.number)
         if own is not None and not same_sum:
             self._check_change(invoice, own)
+        if own is None and self.openings is not None:
+            self.openings.check(bill, commitment, self._order_numbers())
         every = self.book.requisitions(share.contract)
         billed = bill_on(
             commitment,
