@@ -11,8 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 PROGRAM = shutil.which("chromium")
 WHY_NOT = "needs chromium: `make test` as root installs it"
+PICTURES_VARIABLE = "ML_CONNECTOR_PICTURES"  # a folder: the walks save their pictures there
+LARGEST = 150_000  # bytes of a picture
+# Without a browser these tests are skipped and say so; where a machine judges (CI is set) they fail.
+needed = pytest.mark.skipif(PROGRAM is None and not os.environ.get("CI"), reason=WHY_NOT)
 _QUIET = (
     "--headless",
     "--no-sandbox",
@@ -72,18 +78,50 @@ class Page:
             time.sleep(0.1)
         return shown
 
-    def click(self, words: str) -> None:
-        """Click the link or button that says `words`."""
-        clicked = self.run(
-            "(() => { const found = [...document.querySelectorAll('a, button')]"
-            f".find(one => one.innerText.includes({json.dumps(words)}));"
-            " if (found) found.click(); return !!found; })()"
-        )
-        assert clicked, f"nothing says {words!r}: {self.text()!r}"
+    def wait_until(self, script: str, *, seconds: float = 60) -> Any:
+        """The value of a JavaScript expression, once it is true."""
+        deadline = time.monotonic() + seconds
+        while not (value := self.run(script)):
+            assert time.monotonic() < deadline, f"{script} is not true of {self.text()!r}"
+            time.sleep(0.1)
+        return value
 
-    def picture(self) -> bytes:
-        """The page as PNG."""
-        return base64.b64decode(self._ask("Page.captureScreenshot", format="png")["data"])
+    def click(self, words: str, *, within: str = "body") -> None:
+        """Click the link or button that says `words`, the one that says nothing else first; waits for it to be enabled."""
+        said = json.dumps(words)
+        self.wait_until(
+            f"(() => {{ const all = [...document.querySelectorAll('{within} a, {within} button')];"
+            f" const found = all.find(one => one.innerText.trim() === {said})"
+            f" ?? all.find(one => one.innerText.includes({said}));"
+            " if (found && !found.disabled) found.click(); return !!found && !found.disabled; })()",
+            seconds=30,
+        )
+
+    def type_into(self, selector: str, words: str) -> None:
+        """Replace what stands in an input, and press Enter."""
+        self.wait_until(f"!!document.querySelector({json.dumps(selector)})", seconds=30)
+        self.run(
+            f"(field => {{ field.focus(); field.select(); }})(document.querySelector({json.dumps(selector)}))"
+        )
+        self._ask("Input.insertText", text=words)
+        for kind in ("keyDown", "keyUp"):
+            self._ask(
+                "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13
+            )
+
+    def press(self, key: str, *, alt: bool = False) -> None:
+        """Press a letter, with Alt where the page wants it."""
+        facts = {"key": key, "code": f"Key{key.upper()}", "windowsVirtualKeyCode": ord(key.upper())}
+        for kind in ("rawKeyDown", "keyUp"):
+            self._ask("Input.dispatchKeyEvent", type=kind, modifiers=1 if alt else 0, **facts)
+
+    def picture(self, *, height: float | None = None) -> bytes:
+        """The page as PNG; with `height` only so much of it from the top."""
+        clip = {}
+        if height is not None:
+            width = self.run("innerWidth")
+            clip = {"clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
+        return base64.b64decode(self._ask("Page.captureScreenshot", format="png", **clip)["data"])
 
     def _ask(self, method: str, **params: Any) -> dict[str, Any]:
         self._number += 1

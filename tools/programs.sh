@@ -1,6 +1,6 @@
 #!/bin/sh
-# Programs that some tests drive, from Debian's own packages: nginx (the shipped proxy configuration) and chromium (the walk
-# through `connect` in a browser). Without root or apt-get nothing is done: those tests are skipped and say why.
+# Programs that some tests drive, from Debian's own packages: nginx (the shipped proxy configuration) and chromium (the walks
+# in a browser). Without root or apt-get nothing is done: those tests are skipped and say why; with CI set they fail.
 set -eu
 
 missing=

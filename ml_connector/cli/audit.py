@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from ml_connector.cli import record_names
 from ml_connector.cli.output import AsJson, counted, plain, show, table
 from ml_connector.cli.record_names import RecordName
-from ml_connector.cli.site import open_site
+from ml_connector.cli.site import Site, dagster_instance, open_site
 from ml_connector.errors import SetupError
 from ml_connector.proving import trail, trail_export
 from ml_connector.proving.story import Facts, story_of
@@ -134,14 +134,16 @@ def verify(
     with open_site() as site:
         load_connection(site.home, name)
         noted = trail.noted_heads(site.home.audit_heads(name))
-        with site.engine() as engine:
-            verdict = trail.verify(engine, name, [*noted, *given])
+        with site.engine() as engine:  # first: without the database Dagster would not answer either
+            logged = _heads_in_dagster(site, name)
+            verdict = trail.verify(engine, name, [*noted, *(logged or ()), *given])
     document = {
         "connection": name,
         "whole": not verdict.faults,
         "entries": verdict.entries,
         "head": str(verdict.head),
         "noted_heads": len(noted),
+        "dagster_heads": None if logged is None else len(logged),
         "given_heads": len(given),
         "faults": [{"number": fault.number, "sentence": fault.sentence} for fault in verdict.faults],
         "more_faults": verdict.more_faults,
@@ -160,11 +162,35 @@ def verify(
             console.print(
                 "No head was noted elsewhere yet, so a cut end would show only against one on paper (--head)."
             )
+        if logged is None:
+            console.print(
+                "Dagster's event log was not asked: this home has no Dagster instance yet (`ml-connector up` makes it).",
+                soft_wrap=True,
+            )
         console.print(f"Head: {verdict.head}", soft_wrap=True)
 
     show(document, as_json=as_json, human=human)
     if verdict.faults:
         raise typer.Exit(1)
+
+
+def _heads_in_dagster(site: Site, name: str) -> list[trail.Noted] | None:
+    """The heads in Dagster's event log; None where the installation has no instance. Raises SetupError."""
+    if not (site.home.dagster / "dagster.yaml").is_file():
+        return None
+    import dagster as dg
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from ml_connector.orchestration.audit_heads import heads_in_dagster
+
+    try:
+        with dagster_instance() as instance:
+            return heads_in_dagster(instance, name)
+    except (dg.DagsterError, DagsterPostgresException, SQLAlchemyError) as error:
+        raise SetupError(
+            f"Dagster's event log, which has heads of the trail, cannot be read: {type(error).__name__}"
+        ) from error
 
 
 @app.command()
@@ -219,6 +245,7 @@ def _written(path: Path, write: Callable[[IO[str]], int]) -> int:
         with part.open("w", encoding="utf-8", newline="") as to:
             count = write(to)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise SetupError(f"{path} cannot be written: {error.strerror}") from error
     part.replace(path)
     return count

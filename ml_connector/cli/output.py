@@ -53,14 +53,25 @@ def people() -> Console:
 
 
 def make_file(path: Path, content: bytes) -> None:
-    """Write a new file. Raises SetupError where there is one already: it may be filled in."""
+    """Write a new file, whole or not at all. Raises SetupError where there is one already: it may be filled in."""
+    draft = path.with_name(f".{path.name}.draft")
     try:
-        with path.open("xb") as out:
-            out.write(content)
+        path.open("xb").close()  # the name is ours from here on
     except FileExistsError:
         raise SetupError(f"{path} is there already: give another name, or remove it first") from None
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        with draft.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(path)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise SetupError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def plain(text: str) -> str:

@@ -60,11 +60,11 @@ def prove(
             with engine.begin() as db:
                 note(db, proof, run_id="", actor=system_account())
     proof = proof.narrowed(project=project, month=month)
-    show(document_of(proof), as_json=as_json, human=lambda console: _print(console, proof))
+    show(document_of(proof), as_json=as_json, human=lambda console: _print(console, proof, month))
     raise typer.Exit(0 if proof.balanced else 1)
 
 
-def _print(console: Console, proof: Proof) -> None:
+def _print(console: Console, proof: Proof, month: str | None) -> None:
     rows: list[Sequence[object]] = [
         [project, *money_of(row)]
         for project, row in [*by_project(proof, proof.costs), ("all", proof.costs.total)]
@@ -96,7 +96,8 @@ def _print(console: Console, proof: Proof) -> None:
             ]
             for row in proof.retainage
         ]
-        console.print(table("Retainage payable", columns, rows, numbers=columns[1:]))
+        title = f"Retainage payable at the end of {month}" if month else "Retainage payable"
+        console.print(table(title, columns, rows, numbers=columns[1:]))
     _print_vendors(console, proof)
     if proof.outside:
         console.print(

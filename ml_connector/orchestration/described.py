@@ -11,7 +11,7 @@ DESCRIPTIONS = {
     "read": "Reads what changed in QuickBooks: one CDC call for the open day, a query for a day that was read before.",
     "map": "Decides every new or held record by the published mapping: project, cost code, cost type, and the rule why.",
     "post": "Compares what Procore should hold with the ledger and writes only the difference. Repeating it is free.",
-    "nothing_waits_for_people": "Fails as a warning while records of these days wait for a rule, a link or a decision.",
+    "nothing_waits_for_people": "Fails as a warning while records of any day wait for a rule, a link or a decision.",
     "procore_took_everything": "Fails when Procore refused a record of these days, or has not answered for one yet.",
     "qbo/vendors": "Vendors as QuickBooks has them, every version kept.",
     "qbo/bills": "Bills as QuickBooks has them, by the day of their last change.",

@@ -12,7 +12,7 @@ from ml_connector.orchestration import names
 from ml_connector.orchestration.described import DESCRIPTIONS, spec
 from ml_connector.orchestration.outages import told_in_one_sentence
 from ml_connector.orchestration.resources import ProcoreResource, StoreResource
-from ml_connector.orchestration.runs import run_of
+from ml_connector.orchestration.runs import materialized, run_of
 from ml_connector.settings import Connection
 
 HOLDS_CHECK = "nothing_waits_for_people"
@@ -58,16 +58,15 @@ def map_assets(connection: Connection, partitions: dg.PartitionsDefinition[str])
             for name in names.MAPPED_ASSETS:
                 key = dg.AssetKey(names.key(connection.name, "mapped", name))
                 if key in context.selected_asset_keys:
-                    yield dg.MaterializeResult(
-                        asset_key=key, metadata=reports.of_mapping(db, current, run.days, name)
-                    )
+                    yield materialized(context, key, reports.of_mapping(db, current, run.days, name))
             if dg.AssetCheckKey(lines, HOLDS_CHECK) in context.selected_asset_check_keys:
-                passed, metadata = reports.waiting_for_people(db, current, run.days)
+                passed, sentence, metadata = reports.waiting_for_people(db, current, run.days)
                 yield dg.AssetCheckResult(
                     asset_key=lines,
                     check_name=HOLDS_CHECK,
                     passed=passed,
                     severity=dg.AssetCheckSeverity.WARN,
+                    description=sentence,
                     metadata=metadata,
                 )
 

@@ -17,7 +17,7 @@ AT_ONCE = 100
 
 
 def old_runs_sensor(connections: Sequence[Connection]) -> dg.SensorDefinition:
-    """Removes runs that were asked for by a schedule or sensor, succeeded and told the audit trail nothing."""
+    """Removes runs, and their logs, that a schedule or sensor asked for, that succeeded and told the audit trail nothing."""
 
     @dg.sensor(
         name="old_runs",
@@ -44,6 +44,8 @@ def old_runs_sensor(connections: Sequence[Connection]) -> dg.SensorDefinition:
         told = runs_in_the_trail([run.run_id for run in runs])
         gone = [run for run in runs if run.run_id not in told and _is_followed(context.instance, run)]
         for run in gone:
+            # First: without the run nothing would lead to the files of what its steps printed any more.
+            context.instance.compute_log_manager.delete_logs(prefix=[run.run_id])
             context.instance.delete_run(run.run_id)
         context.update_cursor(records[-1].create_timestamp.replace(tzinfo=UTC).isoformat())
         return dg.SkipReason(f"{len(gone)} of {len(records)} old runs changed nothing and were deleted")

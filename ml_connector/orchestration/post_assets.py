@@ -10,8 +10,8 @@ import dagster as dg
 from ml_connector.orchestration import names
 from ml_connector.orchestration.described import DESCRIPTIONS, spec
 from ml_connector.orchestration.outages import told_in_one_sentence
-from ml_connector.orchestration.resources import ProcoreResource, StoreResource
-from ml_connector.orchestration.runs import run_of
+from ml_connector.orchestration.resources import ProcoreResource, QboResource, StoreResource
+from ml_connector.orchestration.runs import materialized, run_of
 from ml_connector.settings import Connection
 
 REFUSED_CHECK = "procore_took_everything"
@@ -45,9 +45,10 @@ def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
         description=DESCRIPTIONS["post"],
     )
     def post(
-        context: dg.AssetExecutionContext, store: StoreResource, procore: ProcoreResource
+        context: dg.AssetExecutionContext, store: StoreResource, procore: ProcoreResource, qbo: QboResource
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         from ml_connector.orchestration import reports, work
+        from ml_connector.store import loads
 
         run = run_of(context)
         current = store.connection(connection.name)
@@ -59,9 +60,13 @@ def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
             if dg.AssetKey(names.key(connection.name, "procore", name)) in context.selected_asset_keys
         ]
         with told_in_one_sentence(engine, current):
-            done = work.post(engine, current, run, client, wanted)
+            done = work.post(engine, current, run, client, wanted, lambda: qbo.client(current, engine))
         head = work.note_audit_head(engine, store.folders(), current, run)
         context.log.info("The audit trail ends with %s", head)
+        with engine.connect() as db:
+            load = loads.load_of(db, current)
+        if load is not None and not load.is_over:
+            context.log.info(loads.words_of(load))
         troubles: list[str] = []
         with engine.connect() as db:
             for name, posted in done.items():
@@ -75,20 +80,14 @@ def post_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
                         severity=dg.AssetCheckSeverity.ERROR,
                         metadata=reports.of_bad_days(run.days, bad),
                     )
+                of_days = reports.of_posting(db, current, run.days, name, posted, client)
                 if not bad:
-                    yield dg.MaterializeResult(
-                        asset_key=key,
-                        metadata=reports.of_posting(db, current, run.days, name, posted, client),
-                    )
+                    yield materialized(context, key, of_days)
                     continue
                 for day in run.days:
                     if day not in bad:
                         context.log_event(
-                            dg.AssetMaterialization(
-                                key,
-                                partition=day.isoformat(),
-                                metadata=reports.of_posting(db, current, [day], name, posted, client),
-                            )
+                            dg.AssetMaterialization(key, partition=day.isoformat(), metadata=of_days[day])
                         )
                 troubles += [f"{day}: {sentence}" for day, sentences in bad.items() for sentence in sentences]
         troubles = list(dict.fromkeys(troubles))  # a bill may stand behind two assets

@@ -74,8 +74,12 @@ def _metadata(proof: "Proof") -> dict[str, dg.MetadataValue[Any]]:
         "by_project": dg.MetadataValue.md(markdown_of(proof)),
         "first_differences": dg.MetadataValue.md(markdown_of_problems(proof.problems(), first=FIRST)),
         **{name: dg.MetadataValue.text(f"{amount:.2f}") for name, amount in money.items()},
-        # A number, so that Dagster plots it over the nights; the exact money is the text beside it.
+        # Numbers, so that Dagster plots them over the nights; the exact money is the text beside them.
         "differences": dg.MetadataValue.int(len(proof.problems())),
+        "drift_cents": dg.MetadataValue.int(int(money["drift"] * 100)),
+        **{
+            f"{name}_rounded": dg.MetadataValue.int(round(money[name])) for name in ("qbo", "procore", "held")
+        },
         "vendors": dg.MetadataValue.text(
             f"{report.linked} linked, {len(report.only_in_qbo)} only in QuickBooks, {len(report.only_in_procore)} only in "
             f"Procore, {len(report.name_differs)} under another name"

@@ -11,7 +11,7 @@ from ml_connector.orchestration import names
 from ml_connector.orchestration.described import DESCRIPTIONS, spec
 from ml_connector.orchestration.outages import told_in_one_sentence
 from ml_connector.orchestration.resources import QboResource, StoreResource
-from ml_connector.orchestration.runs import run_of
+from ml_connector.orchestration.runs import materialized, run_of
 from ml_connector.settings import Connection
 
 
@@ -44,7 +44,7 @@ def read_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
         with engine.connect() as db:
             stored = landing.counts_of_days(db, current.name, closed)
             for name in names.QBO_ASSETS:
-                key = names.key(connection.name, "qbo", name)
+                key = dg.AssetKey(names.key(connection.name, "qbo", name))
                 for day in closed:
                     context.log_event(
                         dg.AssetMaterialization(
@@ -53,9 +53,7 @@ def read_assets(connection: Connection, partitions: dg.PartitionsDefinition[str]
                             metadata=reports.of_closed_day(stored, day, name, reading),
                         )
                     )
-                yield dg.MaterializeResult(
-                    asset_key=key,
-                    metadata=reports.of_reading(db, current, run.days, name, reading, client),
-                )
+                of_days = reports.of_reading(db, current, run.days, name, reading, client)
+                yield materialized(context, key, of_days)
 
     return read

@@ -36,7 +36,8 @@ def _words(body: Any) -> Iterator[str]:
     if not isinstance(body, Mapping):
         return
     for name, messages in field_errors(body.get("errors")).items():
-        yield from (f"{name} {message}".strip() for message in messages)
+        field = "" if name == "base" else name  # a message under `base` is about the record as a whole
+        yield from (f"{field} {message}".strip() for message in messages)
     error = body.get("error")
     if isinstance(error, Mapping):
         yield str(error.get("message") or "")

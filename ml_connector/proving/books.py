@@ -77,6 +77,7 @@ class Retention:
 
     entity: str
     qbo_id: str
+    month: str  # of the date on the bill, "2026-03"
     project: str
     posted: Decimal
     waiting: Decimal
@@ -256,6 +257,7 @@ class _Placing:
             Retention(
                 bill.entity,
                 bill.id,
+                f"{bill.txn_date:%Y-%m}",
                 project,
                 ZERO if waits else counted,
                 counted if waits else ZERO,

@@ -31,10 +31,11 @@ OF_ORIGIN = {
 
 @dataclass(frozen=True)
 class Retained:
-    """Retainage of one requisition: held less released, of what counts."""
+    """Retainage of one requisition: held less released, of what counts. `month` is that of its billing date."""
 
     commitment_id: int
     project: str
+    month: str
     source: tuple[str, str] | None
     amount: Decimal
 
@@ -120,7 +121,7 @@ class Lists:
                 There("requisition", int(row["id"]), number, day, source, parts, net, _maker(row))
             )
             if retained:
-                found.retainage.append(Retained(commitment, project, source, retained))
+                found.retainage.append(Retained(commitment, project, f"{day:%Y-%m}", source, retained))
 
     def _items(
         self, row: Raw, project: str, stored: dict[tuple[int, str, str], Stored]

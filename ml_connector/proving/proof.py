@@ -17,7 +17,7 @@ from ml_connector.proving.books import Fresh, add_referenced, place_all, read_af
 from ml_connector.proving.compare import compare
 from ml_connector.proving.figures import Compared
 from ml_connector.proving.job_costs import JobCosts, Lists, sources
-from ml_connector.proving.retainage import RetainageRow, retainage_payable
+from ml_connector.proving.retainage import Payable, RetainageRow
 from ml_connector.proving.vendors import VendorReport, vendor_report
 from ml_connector.qbo.client import QboClient
 from ml_connector.reading.outside import OutsideCost, expenses_followed, outside_the_sync
@@ -39,7 +39,7 @@ class Proof:
     """Both sides of one connection at `at`. `unread` are sentences on records that QBO counts and did not show.
 
     `names` are those of Procore's projects by id, `outside` is job cost in QBO that the sync does not bring: it is
-    told, and is no part of the balance.
+    told, and is no part of the balance. `retainage` is what `payable` shows: by now, or by the end of the month.
     """
 
     connection: str
@@ -47,6 +47,7 @@ class Proof:
     start: date
     costs: Compared
     payments: Compared
+    payable: Payable
     retainage: Sequence[RetainageRow]
     vendors: VendorReport
     outside: Sequence[OutsideCost]
@@ -66,12 +67,15 @@ class Proof:
         return total(cost.amount for cost in self.outside)
 
     def narrowed(self, *, project: str | None, month: str | None) -> "Proof":
-        """What concerns one project or month alone; vendors and what QBO did not show concern all."""
+        """What concerns one project or month alone; vendors and what QBO did not show concern all.
+
+        Retainage is a balance: of a month it is what was held back at its end.
+        """
         return replace(
             self,
             costs=_narrowed(self.costs, project, month),
             payments=_narrowed(self.payments, project, month),
-            retainage=[row for row in self.retainage if project in (None, row.project)] if not month else [],
+            retainage=[row for row in self.payable.rows(until=month) if project in (None, row.project)],
         )
 
     def problems(self) -> list[str]:
@@ -117,18 +121,15 @@ def prove(engine: Engine, connection: Connection, qbo: QboClient, procore: Proco
             mine = commitments_of.setdefault((link.entity, link.qbo_id), [])
             if (link.commitment_id, link.project_id) not in mine:
                 mine.append((link.commitment_id, link.project_id))
+    payable = Payable(books.retainage, there.retainage, commitments_of, connection.policies.retainage)
     return Proof(
         connection=connection.name,
         at=datetime.now(UTC),
         start=connection.start_date,
         costs=compare(costs, there.costs),
         payments=compare(books.payments, there.payments),
-        retainage=retainage_payable(
-            books.retainage,
-            there.retainage,
-            commitments_of=commitments_of,
-            policy=connection.policies.retainage,
-        ),
+        payable=payable,
+        retainage=payable.rows(),
         vendors=vendors,
         outside=outside.costs,
         unread=_unread(fresh),

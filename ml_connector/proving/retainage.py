@@ -33,7 +33,38 @@ class RetainageRow:
         return self.books - self.procore + self.by_policy - self.held - self.excluded
 
 
-def retainage_payable(
+@dataclass(frozen=True)
+class Payable:
+    """Retainage of both sides, record by record.
+
+    `commitments_of` tells the commitments (with their projects) that a record was billed on. `policy` is how the books
+    keep retainage.
+    """
+
+    books: Sequence[Retention]
+    there: Sequence[Retained]
+    commitments_of: Mapping[tuple[str, str], Sequence[tuple[int, str]]]
+    policy: str
+
+    def rows(self, *, until: str | None = None) -> list[RetainageRow]:
+        """What is held back now, or at the end of a month (`2026-03`), by commitment.
+
+        An invoice made from a bill stands in the month of the bill: a billing period that begins later is no difference.
+        """
+        if until is None:
+            books, there = self.books, self.there
+        else:
+            months = {(bill.entity, bill.qbo_id): bill.month for bill in self.books}
+            books = [bill for bill in self.books if bill.month <= until]
+            there = [
+                one
+                for one in self.there
+                if (one.month if one.source is None else months.get(one.source, one.month)) <= until
+            ]
+        return _retainage_payable(books, there, commitments_of=self.commitments_of, policy=self.policy)
+
+
+def _retainage_payable(
     books: Sequence[Retention],
     there: Sequence[Retained],
     *,
@@ -42,8 +73,7 @@ def retainage_payable(
 ) -> list[RetainageRow]:
     """A row a commitment, and one for what is on none.
 
-    `commitments_of` tells the commitments (with their projects) that a record was billed on. A bill on several is put
-    where Procore has its retainage, so that only its sum can differ. `policy` is how the books keep retainage.
+    A bill on several commitments is put where Procore has its retainage, so that only its sum can differ.
     """
     rows: dict[int, RetainageRow] = {}
     booked = {(bill.entity, bill.qbo_id) for bill in books}

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, not_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, not_, select
 
 from ml_connector.holds import HIDDEN, REASONS, Choice, Reason, choices_of
 from ml_connector.store.ledger import Fate, Kind
@@ -146,10 +147,27 @@ def tally(
     db: Connection, connection: str, *, days: Sequence[date] | None = None, part: Part | None = None
 ) -> Mapping[tuple[str, str], Tally]:
     """Counts and money of records by (entity, state), filtered by what is given."""
+    statement = _tallied(connection, [record.c.entity, record.c.state], days, part)
+    return {(entity, state): Tally(*money) for entity, state, *money in db.execute(statement)}
+
+
+def tally_by_day(
+    db: Connection, connection: str, days: Sequence[date], *, part: Part | None = None
+) -> Mapping[date, Mapping[tuple[str, str], Tally]]:
+    """As `tally`, for each of `days` by itself."""
+    found: dict[date, dict[tuple[str, str], Tally]] = {day: {} for day in days}
+    statement = _tallied(connection, [record.c.day, record.c.entity, record.c.state], days, part)
+    for day, entity, state, *money in db.execute(statement):
+        found[day][entity, state] = Tally(*money)
+    return found
+
+
+def _tallied(
+    connection: str, by: Sequence[ColumnElement[Any]], days: Sequence[date] | None, part: Part | None
+) -> Select[Any]:
     statement = (
         select(
-            record.c.entity,
-            record.c.state,
+            *by,
             func.count(),
             func.sum(record.c.total),
             func.sum(record.c.posted),
@@ -157,14 +175,77 @@ def tally(
             func.sum(record.c.held),
         )
         .where(record.c.connection == connection)
-        .group_by(record.c.entity, record.c.state)
-        .order_by(record.c.entity, record.c.state)
+        .group_by(*by)
+        .order_by(*by)
     )
     if days is not None:
         statement = statement.where(one_of(record.c.day, days))
     if part is not None:
         statement = statement.where(_has(part))
-    return {
-        (entity, state): Tally(count, total, posted, excluded, held)
-        for entity, state, count, total, posted, excluded, held in db.execute(statement)
-    }
+    return statement
+
+
+def waiting_by_reason(db: Connection, connection: str) -> Mapping[str, int]:
+    """Open holds that turn no day FAILED, by reason, most frequent first."""
+    count = func.count()
+    statement = (
+        select(hold.c.reason, count.label("number"))
+        .where(hold.c.connection == connection, not_(_FAILING))
+        .group_by(hold.c.reason)
+        .order_by(count.desc(), hold.c.reason)
+    )
+    return {row.reason: row.number for row in db.execute(statement)}
+
+
+@dataclass(frozen=True)
+class PostedRecord:
+    """One record that Procore holds of a record of QuickBooks, for people."""
+
+    entity: str
+    qbo_id: str
+    document: str
+    vendor_name: str
+    kind: Kind
+    amount: Decimal
+    project_id: str
+    procore_id: int
+
+
+def posted_of(
+    db: Connection, connection: str, days: Sequence[date], kind: Kind, *, limit: int
+) -> list[PostedRecord]:
+    """What is confirmed in Procore of the records of `days`, largest money first."""
+    statement = (
+        select(
+            record.c.entity,
+            record.c.qbo_id,
+            record.c.document,
+            record.c.vendor_name,
+            ledger.c.amount,
+            ledger.c.project_id,
+            ledger.c.procore_id,
+        )
+        .join(ledger, _of_record(ledger))
+        .where(
+            record.c.connection == connection,
+            one_of(record.c.day, days),
+            ledger.c.kind == str(kind),
+            ledger.c.state == str(Fate.CONFIRMED),
+            ledger.c.procore_id.is_not(None),
+        )
+        .order_by(ledger.c.amount.desc(), ledger.c.origin_id)
+        .limit(limit)
+    )
+    return [
+        PostedRecord(
+            row.entity,
+            row.qbo_id,
+            row.document,
+            row.vendor_name,
+            kind,
+            row.amount,
+            row.project_id,
+            row.procore_id,
+        )
+        for row in db.execute(statement)
+    ]

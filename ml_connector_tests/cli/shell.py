@@ -7,6 +7,7 @@ import atexit
 import functools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -88,6 +89,16 @@ class Shell:
                 program=str(PROGRAM),
             )
             return Done(_commands().wait(), out.read_text(), err.read_text())
+
+    def on_a_full_disk(self, *arguments: str) -> Done:
+        """Run a command that can write no file of more than 400 bytes; what it says of it fits."""
+        server = _commands().pid
+        resource.prlimit(server, resource.RLIMIT_FSIZE, (400, resource.RLIM_INFINITY))
+        try:
+            return self(*arguments)
+        finally:
+            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(server, resource.RLIMIT_FSIZE, unlimited)
 
     def start(self, *arguments: str, out: Path, err: Path) -> "subprocess.Popen[bytes]":
         """Start a command that stays; its output goes to files."""

@@ -7,9 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from ml_connector.orchestration.audit_heads import LABEL
 from ml_connector.proving import trail
 from ml_connector.proving.trail_export import COLUMNS, MARK, SCHEMA, neutral
 from ml_connector.store import audit
@@ -73,6 +75,40 @@ def test_S115_a_cut_end_shows_against_the_file_of_heads_and_a_printed_one(books:
     assert told.code == 1
     assert f"{last + 1}: entries {last + 1} to {head.number} were cut off at the end" in told.out
     assert "by run run-7" in told.out
+
+
+def test_S115_the_last_ten_entries_cut_off_with_head_and_file_show_against_dagsters_event_log(
+    books: Firm,
+) -> None:
+    rig = books.rig
+    told = books.shell("audit", "verify", "acme")
+    assert (told.code, "Dagster's event log was not asked" in told.out) == (0, True)
+    with rig.engine.connect() as db:
+        head = audit.head(db, "acme")
+    rig.home.dagster.mkdir(parents=True)
+    (rig.home.dagster / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.from_config(str(rig.home.dagster)) as instance:
+        key = dg.AssetKey(["acme", "procore", "direct_costs"])
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata={LABEL: str(head)}))
+    document = books.shell("audit", "verify", "acme", "--json").document()
+    assert (document["whole"], document["noted_heads"], document["dagster_heads"]) == (True, 0, 1)
+    last = head.number - 10
+    assert last > 0
+    tamper(
+        books,
+        f"delete from ml_connector.audit where number > {last}",
+        f"update ml_connector.audit_head set number = {last}, "
+        f"hash = (select hash from ml_connector.audit where number = {last})",
+    )
+    told = books.shell("audit", "verify", "acme")
+    assert told.code == 1
+    assert f"{last + 1}: entries {last + 1} to {head.number} were cut off at the end" in told.out
+    assert f"the head {head.number} was noted in Dagster" in told.out
+    (rig.home.dagster / "dagster.yaml").write_text("nonsense: 1\n")
+    assert (
+        "event log, which has heads of the trail, cannot be read"
+        in books.shell("audit", "verify", "acme").sentence()
+    )
 
 
 def test_S115_what_cannot_be_checked_ends_with_code_2(books: Firm) -> None:

@@ -1,8 +1,6 @@
 """The walk that docs/connecting.md shows: `connect qbo`, the consent page, the callback page, `ping`; in a real browser.
 
-    ML_CONNECTOR_PICTURES=docs .venv/bin/python -m pytest ml_connector_tests/cli/test_connect_in_a_browser.py
-
-makes the picture of that page anew.
+`make pictures` makes the picture of that page anew.
 """
 
 import os
@@ -11,19 +9,17 @@ from pathlib import Path
 import pytest
 
 from ml_connector_tests import chromium
-from ml_connector_tests.chromium import browser
+from ml_connector_tests.chromium import LARGEST, PICTURES_VARIABLE, browser
 from ml_connector_tests.cli.test_connect import Door
 from ml_connector_tests.cli.test_connect import door as door  # noqa: PLC0414 a fixture
 from ml_connector_tests.conftest import ROOT
 from ml_connector_tests.rig import ELM, HARBOR, REALM
 
 PICTURE = "connect-confirm.png"
-LARGEST = 150_000  # bytes
-PICTURES_VARIABLE = "ML_CONNECTOR_PICTURES"
 
 
 @pytest.mark.processes
-@pytest.mark.skipif(chromium.PROGRAM is None, reason=chromium.WHY_NOT)
+@chromium.needed
 def test_a_person_connects_a_company_in_a_browser_and_ping_says_that_it_works(
     door: Door, tmp_path: Path
 ) -> None:

@@ -1,7 +1,8 @@
 """`prove`: for people a table and the differences, for scripts one document and the exit code."""
 
 from ml_connector_tests.cli.conftest import Firm
-from ml_connector_tests.rig import ELM, HARBOR, line, today
+from ml_connector_tests.reading.desk import raw_bill
+from ml_connector_tests.rig import ELM, HARBOR, REALM, line, today
 from ml_connector_tests.scenarios.test_changes_in_procore import delete
 
 MONTH = f"{today():%Y-%m}"
@@ -40,3 +41,18 @@ def test_S114_a_record_that_is_gone_is_named_and_the_exit_code_is_1(books: Firm)
     assert (other.code, other.document()["job_cost"]["total"]["qbo"]) == (0, "70.00")
     assert books.shell("prove", "acme", "--project", HARBOR).code == 1
     assert "is written like 2026-03" in books.shell("prove", "acme", "--month", "March").sentence()
+
+
+def test_S114_a_bill_hidden_from_the_reader_is_named_and_the_exit_code_is_1(books: Firm) -> None:
+    hidden = raw_bill(
+        9001, total="77.50", Line=[{"Id": "1", **line("77.50", item="101")}], TxnDate=today().isoformat()
+    )
+    long_ago = "1999-01-01T00:00:00-00:00"  # before any time that a reader asks for
+    hidden["MetaData"] = {"CreateTime": long_ago, "LastUpdatedTime": long_ago}
+    books.rig.qbo.load(realm=REALM, Bill=[hidden])
+    books.rig.sync()
+    shown = books.shell("prove", "acme")
+    assert shown.code == 1
+    assert "QBO id 9001" in shown.out
+    assert "never read" in shown.out
+    assert "Not balanced: 1 difference, drift 77.50." in shown.out

@@ -2,6 +2,7 @@
 
 from sqlalchemy import text
 
+from ml_connector.orchestration.audit_heads import heads_in_dagster
 from ml_connector.proving import trail
 from ml_connector.store import audit
 from ml_connector_tests.orchestration.stage import Stage
@@ -16,6 +17,9 @@ def test_S115_a_cut_of_everything_since_a_run_shows_against_what_the_run_noted(s
     noted = trail.noted_heads(rig.home.audit_heads(rig.name))
     assert [(one.number, one.hash) for one in noted] == [(head.number, head.hash.hex())]
     assert stage.metadata("procore/direct_costs")["audit_head"] == str(head)
+    assert [(one.number, one.hash) for one in heads_in_dagster(stage.instance, rig.name)] == [
+        (head.number, head.hash.hex())
+    ]
     assert trail.verify(rig.engine, rig.name, noted).faults == []
     with rig.engine.begin() as db:
         db.execute(text("set local session_replication_role = replica"))

@@ -139,12 +139,11 @@ def test_what_mapping_holds_leaves_the_day_green_with_a_warning(stage: Stage) ->
     assert check.metadata["by_reason"].value == {"UNMAPPED": 1}
     assert stage.rig.direct_costs() == []
     shown = stage.metadata("mapped/bill_lines")
-    assert (shown["records"], shown["money"], shown["held"], shown["posted"]) == (1, "75.00", "75.00", "0.00")
+    assert (shown["records"], shown["money"], shown["held"], shown["mapped"]) == (1, "75.00", "75.00", "0.00")
     (row,) = shown["first_holds"].records
-    assert row.data["record"] == f"bill:{bill['Id']}"
-    assert (row.data["number"], row.data["amount"], row.data["reason"]) == ("T-7", "75.00", "UNMAPPED")
-    assert row.data["qbo"] == f"https://qbo.intuit.com/app/bill?txnId={bill['Id']}"
-    assert shown["first_hold_in_qbo"] == row.data["qbo"]
+    assert (row.data["record"], row.data["amount"]) == (f"bill:{bill['Id']}", "75.00")
+    assert str(row.data["what to do"]).startswith("Line 1 of bill T-7 (Granite Supply, 75.00) ")
+    assert shown["open_in_quickbooks"] == f"[T-7](https://qbo.intuit.com/app/bill?txnId={bill['Id']})"
 
 
 def test_metadata_hold_counts_and_money_as_text_and_links(stage: Stage) -> None:
@@ -157,6 +156,12 @@ def test_metadata_hold_counts_and_money_as_text_and_links(stage: Stage) -> None:
     assert (shown["records"], shown["posted"], shown["posted_this_run"]) == (2, "100.30", "100.30")
     assert shown["this_run"] == {"posted": 2}
     assert shown["procore"] == "https://app.procore.com/5001"
+    first, second = sorted(stage.rig.direct_costs(), key=lambda cost: cost["invoice_number"])
+    assert shown["largest_in_procore"].splitlines()[2:] == [
+        f"| [{number}](https://qbo.intuit.com/app/bill?txnId={cost['origin_id'].split(':')[3]}) | Granite Supply | {amount} "
+        f"| [direct cost {cost['id']}](https://app.procore.com/{HARBOR}/project/direct_costs/{cost['id']}) |"
+        for number, amount, cost in (("G-1", "100.10", first), ("G-2", "0.20", second))
+    ]
     assert "| Bill | posted | 2 | 100.30 | 100.30 |" in shown["summary"]
 
 
@@ -175,6 +180,11 @@ def test_a_range_run_marks_clean_days_green_and_only_the_bad_one_red(stage: Stag
         assert {stage.colour(name, day(ago)) for ago in (5, 4, 3, 2)} == {MATERIALIZED}, name
     assert failure(result).startswith(f"{day(4)}: Bill R-4")
     assert stage.metadata("procore/direct_costs", day(3))["posted"] == "3.00"
+    told = [stage.metadata("mapped/bill_lines", day(ago)) for ago in (5, 4, 3, 2)]
+    assert [(of_day["window"], of_day["records"], of_day["money"]) for of_day in told] == [
+        (str(day(ago)), 1, f"{ago}.00") for ago in (5, 4, 3, 2)
+    ], "each day tells of itself"
+    assert [stage.metadata("qbo/bills", day(ago))["money_rounded"] for ago in (5, 3)] == [5, 3]
     assert sorted(Decimal(cost["grand_total"]) for cost in stage.rig.direct_costs()) == [2, 3, 5]
     stage.rig.procore.no_faults()
     assert stage.run(day(4)).success

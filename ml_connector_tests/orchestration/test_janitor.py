@@ -42,7 +42,7 @@ def status(stage: Stage, run_id: str) -> dg.DagsterRunStatus:
     return run.status
 
 
-def test_a_run_whose_process_is_gone_is_failed_and_its_days_are_dirty_again(stage: Stage) -> None:
+def test_F43_a_run_whose_process_is_gone_is_failed_and_its_days_are_dirty_again(stage: Stage) -> None:
     dead = begun(stage, dg.DagsterRunStatus.STARTED)
     works(stage, dead, day(1), TODAY, pid=NEVER_A_PID, started="77")
     assert sweep(stage.instance, stage.rig.engine) == [dead]

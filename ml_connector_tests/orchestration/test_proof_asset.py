@@ -44,6 +44,8 @@ def test_S113_the_nightly_proof_shows_the_money_and_its_check_is_green(stage: St
         "0.00",
         0,
     )
+    plotted = [shown[key] for key in ("qbo_rounded", "procore_rounded", "held_rounded", "drift_cents")]
+    assert plotted == [1250, 1250, 0, 0]
     assert "| 101 Harbor Clinic | 1,250.00 | 1,250.00 | 0.00 | 0.00 | 0.00 | 0.00 |" in str(
         shown["by_project"]
     )
@@ -63,7 +65,7 @@ def test_S114_the_check_goes_red_with_the_record_that_is_missing(stage: Stage) -
     assert f"only in QBO: Bill 4471 of Granite Supply (QBO id {bill['Id']})" in words
     assert "1,250.00" in words
     assert found.metadata["differences"].value == 1
-    assert told(stage)["drift"] == "1250.00"
+    assert (told(stage)["drift"], told(stage)["drift_cents"]) == ("1250.00", 125_000)
 
 
 def test_the_night_is_skipped_while_a_grant_is_lost(stage: Stage) -> None:

@@ -21,18 +21,19 @@ def values(unit: Path, name: str) -> list[str]:
     return [row.partition("=")[2] for row in rows if row.startswith(f"{name}=")]
 
 
-def test_both_services_are_shipped_and_started_by_an_account_of_their_own() -> None:
-    assert [unit.stem for unit in UNITS] == ["ml-connector", "ml-connector-receiver"]
+def test_the_services_are_shipped_and_started_by_an_account_of_their_own() -> None:
+    assert [unit.stem for unit in UNITS] == ["ml-connector", "ml-connector-metrics", "ml-connector-receiver"]
     for unit in UNITS:
         assert values(unit, "User") == ["ml-connector"]
 
 
 def test_the_commands_exist_with_their_options() -> None:
-    (up,) = values(UNITS[0], "ExecStart")
-    program, *arguments = shlex.split(up)
-    assert Path(program).name == "ml-connector"
-    told = CliRunner().invoke(app, [*arguments, "--help"])
-    assert told.exit_code == 0, told.output
+    for unit in UNITS[:2]:
+        (start,) = values(unit, "ExecStart")
+        program, *arguments = shlex.split(start)
+        assert Path(program).name == "ml-connector"
+        told = CliRunner().invoke(app, [*arguments, "--help"])
+        assert told.exit_code == 0, told.output
     (receiver,) = values(RECEIVER, "ExecStart")
     python, dash_m, module, *options = shlex.split(receiver)
     assert (Path(python).name, dash_m, module) == ("python", "-m", "ml_connector.receiver.main")

@@ -444,7 +444,7 @@ def test_S18_a_version_seen_before_the_close_is_not_caught_by_it(rig: Rig) -> No
 
 
 @pytest.mark.parametrize("change", ["edited", "deleted", "moved to June"])
-def test_S18_a_posted_bill_of_a_closed_period_stays_as_it_was_reported(rig: Rig, change: str) -> None:
+def test_S18_F51_a_posted_bill_of_a_closed_period_stays_as_it_was_reported(rig: Rig, change: str) -> None:
     go_live(rig)
     bill = rig.bookkeeper.bill("4506", [line(10, item="101")], day="2026-05-28")
     rig.sync()

@@ -10,8 +10,11 @@ from sqlalchemy import Engine
 from ml_connector.errors import TransientError, VendorAway
 from ml_connector.holds import Choice
 from ml_connector.orchestration.clients import procore_client, qbo_client
+from ml_connector.proving.books import Retention
 from ml_connector.proving.figures import RETAINAGE, Place
+from ml_connector.proving.job_costs import Retained
 from ml_connector.proving.proof import Proof, prove
+from ml_connector.proving.retainage import Payable
 from ml_connector_tests.reading.desk import Interrupted, raw_bill
 from ml_connector_tests.rig import HARBOR, REALM, Rig, line, open_rig, today
 from ml_connector_tests.scenarios.test_call_budgets import (
@@ -334,6 +337,36 @@ def test_S113_retainage_that_Procore_holds_otherwise_is_a_difference_of_its_comm
     (row,) = [row for row in proof.retainage if row.commitment_id == SC_007]
     assert (str(row.books), str(row.procore), str(row.difference)) == ("1000.00", "900.00", "100.00")
     assert any("Retainage of commitment 7007" in problem for problem in proof.problems())
+    this_month = proof.narrowed(project=None, month=MONTH)
+    assert [str(row.difference) for row in this_month.retainage if row.commitment_id == SC_007] == ["100.00"]
+    assert not this_month.balanced
+    before = proof.narrowed(project=None, month="2000-01")
+    assert ([row.difference for row in before.retainage if row.difference], before.balanced) == ([], True)
+
+
+def test_S113_retainage_at_the_end_of_a_month_counts_an_invoice_in_the_month_of_its_bill() -> None:
+    def bill(qbo_id: str, month: str, amount: int) -> Retention:
+        return Retention("Bill", qbo_id, month, HARBOR, Decimal(amount), Decimal(0), Decimal(0))
+
+    def invoice(qbo_id: str | None, month: str, amount: int) -> Retained:
+        source = None if qbo_id is None else ("Bill", qbo_id)
+        return Retained(SC_007, HARBOR, month, source, Decimal(amount))
+
+    payable = Payable(
+        [bill("1", "2026-01", 100), bill("2", "2026-02", -40)],
+        [invoice("1", "2026-02", 100), invoice("2", "2026-02", -40), invoice(None, "2026-03", 7)],
+        {("Bill", "1"): [(SC_007, HARBOR)], ("Bill", "2"): [(SC_007, HARBOR)]},
+        "lines",
+    )
+
+    def at_end_of(month: str | None) -> list[tuple[str, str, str]]:
+        rows = [row for row in payable.rows(until=month) if row.commitment_id]
+        return [(str(row.books), str(row.procore), str(row.difference)) for row in rows]
+
+    assert at_end_of("2025-12") == []
+    assert at_end_of("2026-01") == [("100.00", "100.00", "0.00")]
+    assert at_end_of("2026-02") == [("60.00", "60.00", "0.00")]
+    assert at_end_of("2026-03") == at_end_of(None) == [("60.00", "67.00", "-7.00")]
 
 
 # -- vendors, and what it costs -----------------------------------------------------------------------------------------

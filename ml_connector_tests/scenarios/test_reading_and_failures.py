@@ -243,13 +243,14 @@ def after_an_absence(rig: Rig, days: int) -> list[dict[str, Any]]:
     ("days", "reach", "why"),
     [
         (35, 30, "the cursor is older than 25 days: full comparison"),
+        (31, 30, "the cursor is older than 25 days: full comparison"),
         (26, 30, "the cursor is older than 25 days: full comparison"),
         (20, 7, "QBO refused the cursor as too old: full comparison"),
     ],
-    ids=["S99 35 days", "26 days", "CDC reaches less than promised"],
+    ids=["S99 35 days", "F18 31 days", "26 days", "CDC reaches less than promised"],
 )
-def test_S99_after_a_long_absence_deletions_are_found_by_comparing_ids(
-    rig: Rig, days: int, reach: int, why: str
+def test_S99_F18_after_a_long_absence_deletions_are_found_by_comparing_ids(
+    rig: Rig, measured: Callable[[str], None], days: int, reach: int, why: str
 ) -> None:
     rig.qbo.switch(cdc_days=reach)
     doomed = after_an_absence(rig, days)
@@ -261,6 +262,9 @@ def test_S99_after_a_long_absence_deletions_are_found_by_comparing_ids(
     counting = {cost["origin_id"].split(":")[3] for cost in rig.direct_costs()}
     assert counting == {"1", "3", "5", "9"}
     assert len(rig.dirty()) == 0
+    measured(
+        f"F18 {days} days away where changes reach back {reach}: {len({'1', '3', '5', '9'} - counting)} lost"
+    )
 
 
 def test_every_day_of_an_absence_gets_its_last_run(rig: Rig) -> None:
@@ -314,7 +318,7 @@ def test_S101_one_item_of_a_batch_that_fails_is_read_again(rig: Rig, code: str) 
     rig.settle()
 
 
-def test_S106_two_runs_at_once_make_one_record_each(rig: Rig) -> None:
+def test_S106_F44_two_runs_at_once_make_one_record_each(rig: Rig) -> None:
     rig.sync()
     bills = [rig.bookkeeper.bill(f"S106-{number}", [line(10, item="101")]) for number in range(5)]
     faults: list[BaseException] = []

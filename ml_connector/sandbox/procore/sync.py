@@ -1,6 +1,6 @@
 """The sync actions: 200 with entities and errors, every row on its own. Source: sync actions guide."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_connector.sandbox.procore.call import Call
@@ -23,7 +23,8 @@ def sync(
 ) -> Response:
     """Update by id, else by origin_id, else create. `write` raises Refusal for a row that is not done.
 
-    The fault `item_fault` {index, lost} refuses one row (from 0), or does it and leaves it out of both lists.
+    The fault `item_fault` {index, lost} refuses one row (from 0), or does it and leaves it out of both lists;
+    {field, value, says} refuses the rows whose field has that value, in these words.
     Raises Refusal 400 without `updates`, 413 above 1000 rows.
     """
     rows = sent_rows(call, "updates")
@@ -31,10 +32,10 @@ def sync(
     errors: list[Row] = []
     fault = call.request.instructions.get("item_fault")
     for place, row in enumerate(rows):
-        hit = fault is not None and place == fault.get("index", 0)
+        hit = fault is not None and _is_meant(fault, place, row)
         try:
             if fault is not None and hit and not fault.get("lost"):
-                raise Refusal(422, "is refused by order of the test")
+                raise Refusal(422, fault.get("says", "is refused by order of the test"))
             doc = write(row, _existing(row, by_id, by_origin))
         except Refusal as refusal:
             errors.append(_error_row(row, refusal))
@@ -46,6 +47,12 @@ def sync(
         entities.reverse()
     outcome = f"{len(errors)} of {len(rows)} refused" if errors else "ok"
     return Response(200, {"entities": entities, "errors": errors}, records=len(entities), outcome=outcome)
+
+
+def _is_meant(fault: Mapping[str, Any], place: int, row: Row) -> bool:
+    if "field" in fault:
+        return bool(row.get(fault["field"]) == fault["value"])
+    return bool(place == fault.get("index", 0))
 
 
 def sent_rows(call: Call, key: str) -> list[Row]:

@@ -5,14 +5,11 @@ One installation for the module, so the tests leave it quiet. What took how long
 
 import math
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from datetime import time as time_of_day
 from itertools import pairwise
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -42,7 +39,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default::ResourceWarning"),
 ]
 DIRECT_COSTS = "/rest/*direct_costs/sync*"
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +211,7 @@ def test_bills_saved_shortly_before_midnight_are_posted_with_nobody_acting(live:
     assert {_door(run) for run in live.runs(TOKYO, since=began)} <= {"schedule", "sensor"}
 
 
-def test_after_kill_9_of_everything_in_mid_run_the_day_is_posted_once(live: Installation) -> None:
+def test_F43_after_kill_9_of_everything_in_mid_run_the_day_is_posted_once(live: Installation) -> None:
     rig, today = live.rigs[NEW_YORK], live.today(NEW_YORK)
     slow = {"fault": "delay", "times": 1, "args": {"seconds": 15, "when": "after"}}
     rig.procore.fault({"route": f"PATCH {DIRECT_COSTS}", "contains": "K-1", **slow})
@@ -244,37 +240,3 @@ def test_after_kill_9_of_everything_in_mid_run_the_day_is_posted_once(live: Inst
     (cost,) = live.costs(NEW_YORK, "K-1")
     assert cost["grand_total"] == "60.00"
     assert live.colour(NEW_YORK, "procore/direct_costs", today) == "MATERIALIZED"
-
-
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs /usr/bin/chromium: apt-get install chromium")
-@pytest.mark.parametrize(
-    ("page", "words"),
-    [
-        ("/asset-groups", ["newyork_1_read", "newyork_2_map", "newyork_3_post", "tokyo_1_read"]),
-        ("/assets/newyork/procore/direct_costs", ["direct_costs", "Direct costs in Procore made from bills"]),
-    ],
-)
-def test_the_pages_show_in_a_browser(live: Installation, tmp_path: Path, page: str, words: list[str]) -> None:
-    browser = shutil.which("chromium") or str(CHROMIUM)
-    shot = tmp_path / "page.png"
-    quiet = (
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-    )
-    done = subprocess.run(
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet,
-            f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1600,1200",
-            "--timeout=60000", "--virtual-time-budget=40000", f"--screenshot={shot}", "--dump-dom", f"{live.url}{page}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    missing = [word for word in words if word not in done.stdout]
-    assert not missing, f"{missing} not on {page}"
-    assert shot.stat().st_size > 10_000
