@@ -13,10 +13,11 @@ from pathlib import Path
 import structlog
 from rich.console import Console
 
-from benchmarks import calls, latency, loading, subcontracts, throughput
+from benchmarks import calls, latency, loading, month_end, side_by_side, subcontracts, throughput
 from benchmarks.report import Report, machine, machine_line, show
 
 SMALL, LARGE = 10_000, 40_000
+ON_DEMAND = ("month_end", "side_by_side", "memory")  # minutes each
 
 
 def main() -> int:
@@ -25,7 +26,9 @@ def main() -> int:
         prog="python -m benchmarks", description="Speed, cost and size of ml-connector."
     )
     parser.add_argument(
-        "subject", nargs="*", help="calls, subcontracts, loading, throughput, latency; default: all"
+        "subject",
+        nargs="*",
+        help="calls, subcontracts, loading, throughput, latency (default: these), month_end, side_by_side",
     )
     parser.add_argument("--bills", type=int, default=SMALL, help="bills of throughput (default %(default)s)")
     parser.add_argument("--events", type=int, default=8, help="webhooks of latency (default %(default)s)")
@@ -38,6 +41,8 @@ def main() -> int:
         "loading": loading.measure,
         "throughput": lambda: throughput.measure(given.bills),
         "latency": lambda: latency.measure(given.events),
+        "month_end": month_end.measure,
+        "side_by_side": side_by_side.measure,
         "memory": lambda: throughput.measure_memory(SMALL, LARGE),
     }
     asked = list(given.subject)
@@ -45,7 +50,7 @@ def main() -> int:
         parser.error(f"no subject {', '.join(unknown)}; there are {', '.join(subjects)}")
     if given.memory and "memory" not in asked:
         asked.append("memory")
-    asked = asked or [name for name in subjects if name != "memory"]
+    asked = asked or [name for name in subjects if name not in ON_DEMAND]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
     # Ended by SIGTERM, it stops and removes what it started as it does for Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -145,6 +145,26 @@ def subcontract_bills(count: int, commitments: int) -> Iterator[dict[str, Any]]:
         yield _bill(str(20_000 + number), VENDORS[place], lines, saved)
 
 
+def payment(place: int, bill: dict[str, Any]) -> dict[str, Any]:
+    """A check that pays all of `bill`, saved now."""
+    now = datetime.now(UTC)
+    stamp = now.isoformat(timespec="seconds")
+    return {
+        "Id": str(50_000 + place),
+        "SyncToken": "0",
+        "MetaData": {"CreateTime": stamp, "LastUpdatedTime": stamp},
+        "DocNumber": str(2231 + place),
+        "TxnDate": now.date().isoformat(),
+        "VendorRef": bill["VendorRef"],
+        "APAccountRef": bill["APAccountRef"],
+        "CurrencyRef": bill["CurrencyRef"],
+        "PayType": "Check",
+        "CheckPayment": {"BankAccountRef": {"value": "90"}, "PrintStatus": "NotSet"},
+        "TotalAmt": bill["TotalAmt"],
+        "Line": [{"Amount": bill["TotalAmt"], "LinkedTxn": [{"TxnId": bill["Id"], "TxnType": "Bill"}]}],
+    }
+
+
 def first_bills() -> list[dict[str, Any]]:
     """One bill of every vendor over all projects: after it all vendors are linked and on the projects."""
     made = []

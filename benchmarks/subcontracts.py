@@ -3,7 +3,6 @@
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks import firm
@@ -62,19 +61,4 @@ def _run(ground: Ground) -> tuple[Mapping[str, int], float]:
 
 def _payments(bills: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for place, bill in enumerate(bills):
-        now = datetime.now(UTC)
-        stamp = now.isoformat(timespec="seconds")
-        yield {
-            "Id": str(50_000 + place),
-            "SyncToken": "0",
-            "MetaData": {"CreateTime": stamp, "LastUpdatedTime": stamp},
-            "DocNumber": str(2231 + place),
-            "TxnDate": now.date().isoformat(),
-            "VendorRef": bill["VendorRef"],
-            "APAccountRef": bill["APAccountRef"],
-            "CurrencyRef": bill["CurrencyRef"],
-            "PayType": "Check",
-            "CheckPayment": {"BankAccountRef": {"value": "90"}, "PrintStatus": "NotSet"},
-            "TotalAmt": bill["TotalAmt"],
-            "Line": [{"Amount": bill["TotalAmt"], "LinkedTxn": [{"TxnId": bill["Id"], "TxnType": "Bill"}]}],
-        }
+        yield firm.payment(place, bill)

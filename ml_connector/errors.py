@@ -5,6 +5,7 @@ MlConnectorError
 ├── BadRecord             one record cannot be understood; it is held, the others go on
 ├── DecisionRefused       a person's decision cannot stand; the text says why
 ├── NoticeNotSent         a message to people did not leave; it is sent later
+├── TurnLost              another run works on the connection's posting since; this one sends nothing more
 └── VendorError           a call to QBO or Procore did not give what was asked for
     ├── PermanentError    asking again cannot help (4xx, broken promise of the protocol)
     │   └── ReconnectNeeded   the grant is gone; a person must connect the company again
@@ -34,6 +35,10 @@ class DecisionRefused(MlConnectorError):
 
 class NoticeNotSent(MlConnectorError):
     """Neither mail server nor chat took a message."""
+
+
+class TurnLost(MlConnectorError):
+    """The database ended this run's claim and another run took it: this one may write nothing more."""
 
 
 class VendorError(MlConnectorError):

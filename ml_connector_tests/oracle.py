@@ -25,7 +25,7 @@ class Trouble(StrEnum):
     """What a finding is about."""
 
     LOST = "lost"  # saved in QBO, and neither in Procore nor said to wait or to be left out
-    DOUBLED = "doubled"  # more than one live record for one QBO record and target
+    DUPLICATED = "duplicated"  # more than one live record for one QBO record and target
     UNEXPECTED = "unexpected"  # a record or a call that nothing in QBO explains
     DELTA = "delta"  # there once, with another amount
 
@@ -209,7 +209,7 @@ class Judge:
                 names = ", ".join(live.name for live in twins)
                 extra = sum((live.amount for live in twins[1:] if live.counts), ZERO)
                 self._find(
-                    Trouble.DOUBLED, _source(reference), f"{names} are one record ({reference})", extra
+                    Trouble.DUPLICATED, _source(reference), f"{names} are one record ({reference})", extra
                 )
         for live in self.evidence.live:
             if live.reference or live.name in self.statement.links or not live.by_api:
@@ -222,11 +222,11 @@ class Judge:
             if twins:
                 source = _source(self._reference(twins[0]))
                 text = f"{live.name} without a link is the same as {twins[0].name}"
-                self._find(Trouble.DOUBLED, source, text, live.amount)
+                self._find(Trouble.DUPLICATED, source, text, live.amount)
         origins = Counter(str(vendor.get("origin_id") or "") for vendor in self.evidence.vendors)
         for origin, times in origins.items():
             if origin and times > 1:
-                self._find(Trouble.DOUBLED, _source(origin), f"{times} vendors carry {origin}")
+                self._find(Trouble.DUPLICATED, _source(origin), f"{times} vendors carry {origin}")
         self._twin_vendors()
 
     def _twin_vendors(self) -> None:
@@ -236,7 +236,7 @@ class Judge:
         for name, twins in by_name.items():
             made = [vendor for vendor in twins if vendor.get("origin_id") and vendor.get("writes")]
             if len(twins) > 1 and len(made) > 1:
-                self._find(Trouble.DOUBLED, f"vendor {name}", f"entered {len(made)} times")
+                self._find(Trouble.DUPLICATED, f"vendor {name}", f"entered {len(made)} times")
 
     # -- nothing that QBO does not explain --------------------------------------------------------------------------
 

@@ -29,8 +29,13 @@ class Prefork:
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # what was read ahead would be hidden from `has_ended`
         )
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._process.pid
 
     def start(
         self,
@@ -52,8 +57,7 @@ class Prefork:
             "program": program,
         }
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
         return self._hear("pid")
 
     def wait(self) -> int:

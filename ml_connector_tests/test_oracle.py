@@ -141,7 +141,7 @@ def test_two_direct_costs_of_one_bill_on_one_project_are_doubled(desk: Desk) -> 
     desk.right()
     desk.cost()
     report = desk.report()
-    assert ("doubled", "bill:1", Decimal(1000)) in told(report)
+    assert ("duplicated", "bill:1", Decimal(1000)) in told(report)
     assert ("delta", "bill:1", Decimal(-1000)) in told(report)
     assert len(report.findings) == 2
 
@@ -149,14 +149,14 @@ def test_two_direct_costs_of_one_bill_on_one_project_are_doubled(desk: Desk) -> 
 def test_a_draft_that_is_there_twice_is_doubled_although_it_counts_nothing(desk: Desk) -> None:
     desk.right()
     desk.cost(status="draft")
-    assert told(desk.report()) == [("doubled", "bill:1", Decimal(0))]
+    assert told(desk.report()) == [("duplicated", "bill:1", Decimal(0))]
 
 
 def test_two_vendors_with_one_link_are_doubled(desk: Desk) -> None:
     desk.right()
     origin = f"qbo:{REALM}:vendor:21"
     desk.procore.load(vendors=[{"id": n, "name": "Granite Supply", "origin_id": origin} for n in (1, 2)])
-    assert told(desk.report()) == [("doubled", "vendor:21", Decimal(0))]
+    assert told(desk.report()) == [("duplicated", "vendor:21", Decimal(0))]
 
 
 def test_a_requisition_of_another_net_is_a_delta(desk: Desk) -> None:
@@ -214,7 +214,7 @@ def test_a_record_without_a_mark_that_repeats_a_linked_one_is_doubled(desk: Desk
         desk.cost(id=cost, origin_id=None, writes=1)
     name = f"bill:{desk.direct['Id']}"
     report = desk.report(links={"direct_cost:81": f"qbo:{REALM}:{name}:101"})
-    assert told(report) == [("doubled", name, Decimal(1000))]
+    assert told(report) == [("duplicated", name, Decimal(1000))]
 
 
 def test_a_payment_that_is_lost_short_doubled_or_for_another_contract_is_found(desk: Desk) -> None:
@@ -228,7 +228,7 @@ def test_a_payment_that_is_lost_short_doubled_or_for_another_contract_is_found(d
     desk.payment(paid, "4000", id=1)
     assert told(desk.report()) == []
     desk.payment(paid, "4000", id=2)
-    assert told(desk.report()) == [("doubled", name, Decimal(4000)), ("delta", name, Decimal(4000))]
+    assert told(desk.report()) == [("duplicated", name, Decimal(4000)), ("delta", name, Decimal(4000))]
 
 
 def test_a_payment_without_a_link_that_repeats_ours_is_doubled(desk: Desk) -> None:
@@ -236,7 +236,7 @@ def test_a_payment_without_a_link_that_repeats_ours_is_doubled(desk: Desk) -> No
     paid = desk.bookkeeper.pay(desk.progress, "4000")
     desk.payment(paid, "4000")
     desk.payment(paid, "4000", origin_id=None, writes=1)
-    assert told(desk.report()) == [("doubled", f"billpayment:{paid['Id']}", Decimal(4000))]
+    assert told(desk.report()) == [("duplicated", f"billpayment:{paid['Id']}", Decimal(4000))]
 
 
 def test_a_payment_that_is_void_or_deleted_and_still_there_is_a_delta(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from ml_connector.cli.person import system_account
 from ml_connector.cli.record_commands import Name
 from ml_connector.cli.record_names import RECORD_HELP
 from ml_connector.cli.site import open_site
+from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import SetupError
 from ml_connector.holds import Choice
 from ml_connector.mapping import decision_sheet
@@ -117,6 +118,7 @@ def _decide_one(
                 two_persons=policies.approval_two_persons,
                 version=version,
             )
+            crashpoint("K11")
     document = {
         "record": named.name,
         "version": made.landing_number,

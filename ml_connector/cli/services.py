@@ -22,6 +22,8 @@ from ml_connector.cli.loopback import answers
 from ml_connector.cli.site import Site, dagster_instance, undisturbed
 from ml_connector.errors import SetupError
 from ml_connector.settings import Connection, Home
+from ml_connector.store.claims import only_installation
+from ml_connector.store.database import open_engine
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
@@ -123,14 +125,19 @@ class Services:
 
 @contextmanager
 def only_one(site: Site) -> Iterator[None]:
-    """One set of services a home. Raises SetupError when another process has them."""
+    """One set of services a home, and one home a database. Raises SetupError when another process has them."""
     lock: IO[str]
+    engine = open_engine(site.database_url)
     with (site.home.root / "up.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SetupError(f"the services of {site.home.root} are running already") from None
-        yield
+        try:
+            with only_installation(engine):
+                yield
+        finally:
+            engine.dispose()
 
 
 def free_port(wanted: int = 0) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
 
+from ml_connector.crashpoints import crashpoint
 from ml_connector.holds import WAITS_FOR_DIRECTORY, Reason
 from ml_connector.qbo.client import CdcAnswer, CdcTooOld, QboClient
 from ml_connector.qbo.models import REFERENCE, TRANSACTIONS, Entity, is_deleted
@@ -138,6 +139,7 @@ class Reader:
         """Land a whole CDC answer and move the cursor past it, in one transaction."""
         pages = [Page(entity, rows, answer.server_time) for entity, rows in answer.blocks.items()]
         still_there = list(existing(self.client, self._reported_deleted(pages)))
+        crashpoint("K3")
         with self.engine.begin() as db:
             told = self._land(db, [*_without_tombstones(pages, still_there), *still_there], done)
             told += [
@@ -145,6 +147,7 @@ class Reader:
                 for page in still_there
                 for row in page.rows
             ]
+            crashpoint("K4")
             self._move(db, read_to, answer.server_time, done)
             self._tell(db, told)
 
@@ -157,6 +160,7 @@ class Reader:
         self._land_pages(walk(self.client, ENTITIES, since=since, dated_from=dated_from), done)
         self._bury_missing(counted, done)
         detail = {"mode": done.mode, "why": done.why, "from": read_to, "to": to}
+        crashpoint("K3")
         with self.engine.begin() as db:
             self._move(db, read_to, to, done)
             self._tell(db, [audit.Entry("read", "connection", self.connection.name, detail)])

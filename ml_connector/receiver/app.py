@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ml_connector.crashpoints import crashpoint
 from ml_connector.qbo.webhooks import WebhookFormatError, parse_notification, signature_matches
 from ml_connector.receiver.config import WatchedFile, read_realms, read_verifier_token
 from ml_connector.receiver.inbox import UNKNOWN, Inbox, part_of, unreadable_part
@@ -110,6 +111,7 @@ async def _body(request: Request, large: asyncio.Semaphore) -> bytes:
 
 def _store(inbox: Inbox, raw: bytes, realms: dict[str, str]) -> Response:
     now = datetime.now(UTC)
+    crashpoint("K1")
     try:
         parts = [part_of(realms.get(realm.realm_id, UNKNOWN), realm) for realm in parse_notification(raw)]
     except WebhookFormatError as error:
@@ -120,6 +122,7 @@ def _store(inbox: Inbox, raw: bytes, realms: dict[str, str]) -> Response:
         _log.info(
             "webhook_stored" if written else "webhook_repeated", connection=part.connection, part=part.digest
         )
+    crashpoint("K2")
     return _answer(200, {"parts": len(parts)})
 
 

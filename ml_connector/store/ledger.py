@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ml_connector.holds import Reason
+from ml_connector.store.claims import must_have_turn
 from ml_connector.store.sets import one_of
 from ml_connector.store.tables import ledger, record
 
@@ -77,9 +78,10 @@ class Confirmed:
 
 
 def intend(db: Connection, connection: str, intents: Sequence[Intent], *, run_id: str) -> None:
-    """Commit-to-be: the rows are `sending` from now on, one attempt more."""
+    """Commit-to-be: the rows are `sending` from now on, one attempt more. Raises TurnLost."""
     if not intents:
         return
+    must_have_turn(db, connection, run_id)
     statement = upsert(ledger).values(sent_at=func.now())
     rows = [
         {
@@ -256,8 +258,9 @@ def follow(db: Connection, connection: str, numbers: Mapping[str, int]) -> None:
 
 
 def take_back(db: Connection, connection: str, origin_ids: Sequence[str], *, run_id: str) -> None:
-    """Commit-to-be: the records are about to lose their effect; their bodies stay as they are known."""
+    """Commit-to-be: the records are about to lose their effect; their bodies stay as they are known. Raises TurnLost."""
     if origin_ids:
+        must_have_turn(db, connection, run_id)
         db.execute(
             update(ledger)
             .where(ledger.c.connection == connection, one_of(ledger.c.origin_id, origin_ids))
@@ -438,12 +441,17 @@ def of_commitment(db: Connection, connection: str, commitment_id: int, *, kind: 
 
 
 def posted_costs(
-    db: Connection, connection: str, *, days: Collection[date] | None, projects: Collection[str] | None
+    db: Connection,
+    connection: str,
+    *,
+    days: Collection[date] | None,
+    projects: Collection[str] | None,
+    kind: Kind = Kind.DIRECT_COST,
 ) -> list[Row[Any]]:
-    """Direct costs that Procore confirmed, of records of `days` and on `projects`; None asks for all."""
+    """What Procore confirmed, direct costs or another `kind`, of records of `days` and on `projects`; None asks for all."""
     found_rows = select(ledger).where(
         ledger.c.connection == connection,
-        ledger.c.kind == str(Kind.DIRECT_COST),
+        ledger.c.kind == str(kind),
         ledger.c.confirmed_hash.is_not(None),
     )
     if projects is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, select, update
 
+from ml_connector.crashpoints import crashpoint
 from ml_connector.errors import SetupError
 from ml_connector.store import audit
 from ml_connector.store.key_sources import KeyFile, KeySource
@@ -65,6 +66,7 @@ def _reseal(transaction: Connection, ring: KeyRing, *, by: str) -> int:
             .where(vault.c.connection == row.connection, vault.c.system == row.system)
             .values(key_id=made["key_id"], sealed=made["sealed"], updated_at=func.now())
         )
+        crashpoint("K12")
     for row in rows:
         entry = audit.Entry("key_rotated", SUBJECT, row.system, {"from": row.key_id, "to": ring.current})
         audit.append(transaction, row.connection, [entry], run_id="", actor=by)

@@ -370,6 +370,13 @@ alarm = Table(  # one row for a trouble that stands, or whose end is still to be
     PrimaryKeyConstraint("connection", "cause"),
 )
 
+turn = Table(  # whose word counts: the run that took the claim on a connection's posting last
+    "turn",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+)
+
 worker = Table(
     "worker",
     metadata,

@@ -65,7 +65,7 @@ def test_crashed_workers_are_seen_and_only_they_are_started_again(instance: dg.D
     assert instance.run_retries_retry_on_asset_or_op_failure is False
 
 
-def test_a_killed_runs_place_is_freed_and_nothing_is_reported_home(dagster_home: Path) -> None:
+def test_F43_a_killed_runs_place_is_freed_and_nothing_is_reported_home(dagster_home: Path) -> None:
     settings = yaml.safe_load((dagster_home / "dagster.yaml").read_text())
     assert settings["run_monitoring"]["free_slots_after_run_end_seconds"] == 60
     assert settings["telemetry"] == {"enabled": False}

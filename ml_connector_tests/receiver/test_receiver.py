@@ -261,7 +261,7 @@ def test_F34_a_body_that_drips_is_given_up(receiver: Receiver) -> None:
         assert sender.recv(100).startswith(b"HTTP/1.1 408")
 
 
-def test_F35_a_disk_that_refuses_is_a_503_and_the_repetition_arrives(receiver: Receiver) -> None:
+def test_F35_F42_a_disk_that_refuses_is_a_503_and_the_repetition_arrives(receiver: Receiver) -> None:
     receiver.fill_the_disk()
     assert receiver.post(VECTOR_BODY) == 503
     assert receiver.names() == [], "no part of a file is left"

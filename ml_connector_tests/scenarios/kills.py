@@ -24,15 +24,15 @@ def _runs() -> Prefork:
     return made
 
 
-def _start(rig: Rig, point: str = "") -> int:
-    """Start a run that maps and posts what is dirty; returns its process id."""
+def _start(rig: Rig, point: str = "", *, function: str = "main") -> int:
+    """Start a function of `step`, by default a run that maps and posts what is dirty; returns its process id."""
     environment = {
         **os.environ,
         "ML_CONNECTOR_TEST_MODE": "1",
         **({crashpoints.VARIABLE: point} if point else {}),
     }
     return _runs().start(
-        f"{STEP}:main",
+        f"{STEP}:{function}",
         str(rig.home.root),
         rig.database_url,
         environment=environment,
@@ -58,13 +58,24 @@ def run_that_dies_at(rig: Rig, point: str) -> None:
 def run_killed_when(rig: Rig, reached: Callable[[], bool]) -> None:
     """K6: a run that is killed from outside once `reached`, while a call of it is still under way."""
     rig.read()
-    pid = _start(rig)
+    assert run_ended_when(rig, reached, signal.SIGKILL, function="main") == -signal.SIGKILL
+
+
+def run_ended_when(rig: Rig, reached: Callable[[], bool], number: signal.Signals, *, function: str) -> int:
+    """Send a signal to a function of `step` once `reached`; its exit code."""
+    pid = _start(rig, function=function)
     until = time.monotonic() + 20
     while not reached():
         assert time.monotonic() < until, _log(rig).read_text()[-4000:]
         time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
-    assert _runs().wait() == -signal.SIGKILL
+    os.kill(pid, number)
+    return _runs().wait()
+
+
+def reading_that_dies_at(rig: Rig, point: str) -> None:
+    """A poll that must reach a crash point, and dies there."""
+    _start(rig, point, function="read")
+    assert _runs().wait() == -signal.SIGKILL, f"{point} was not reached"
 
 
 def run_killed_in_flight(rig: Rig, nth: int, *, methods: Sequence[str] = WRITES) -> bool:

@@ -191,7 +191,7 @@ def test_S72_another_vendor_on_a_bill_of_a_commitment_waits_since_contract_and_v
 
 
 @pytest.mark.parametrize("policy", ["draft", "delete"])
-def test_S73_a_deleted_bill_is_reversed_and_its_last_version_is_kept(rig: Rig, policy: str) -> None:
+def test_S73_F51_a_deleted_bill_is_reversed_and_its_last_version_is_kept(rig: Rig, policy: str) -> None:
     rig.configure(policies={"gone_direct_cost": policy})
     bill = rig.bookkeeper.bill("4471", [line(1250, item="101", description="20 m3")])
     rig.sync()

@@ -146,7 +146,7 @@ def test_F21_an_answer_without_a_token_is_no_token(spoiled: dict[str, Any], rig:
 
 
 @pytest.mark.processes
-def test_F22_a_process_killed_between_the_new_token_and_its_commit_leaves_a_grant_that_works(
+def test_F22_K10_a_process_killed_between_the_new_token_and_its_commit_leaves_a_grant_that_works(
     rig: Rig, measured: Callable[[str], None]
 ) -> None:
     rig.qbo.switch(token="grace24h")

@@ -354,7 +354,7 @@ def pairs(deeds: Mapping[str, Deed], what: Callable[[Deed], str]) -> list[tuple[
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("name", "point"), pairs(DEEDS, lambda deed: deed.points))
-def test_S105_a_run_killed_at_any_point_ends_as_if_nothing_had_happened(
+def test_S105_K5_K7_K8_K14_a_run_killed_at_any_point_ends_as_if_nothing_had_happened(
     rig: Rig, name: str, point: str
 ) -> None:
     record = begin(rig, DEEDS[name])
@@ -374,7 +374,7 @@ def test_S105_K6_a_run_killed_while_a_write_is_under_way_ends_as_if_nothing_had_
 
 
 @pytest.mark.parametrize(("name", "write"), pairs(DEEDS, lambda deed: deed.writes))
-def test_S104_an_answer_that_is_lost_after_any_write_ends_as_if_nothing_had_happened(
+def test_S104_F04_an_answer_that_is_lost_after_any_write_ends_as_if_nothing_had_happened(
     rig: Rig, name: str, write: str
 ) -> None:
     record = begin(rig, DEEDS[name])

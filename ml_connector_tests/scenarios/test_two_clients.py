@@ -3,6 +3,7 @@
 import json
 import urllib.request
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -140,8 +141,8 @@ def pauses(rig: Rig) -> dict[str, datetime | None]:
         return {row.account: row.paused_until for row in rows}
 
 
-def test_S102_with_the_hourly_limit_used_up_600_records_wait_for_its_reset_and_the_other_client_goes_on(
-    rig: Rig, second: Rig
+def test_S102_F11_with_the_hourly_limit_used_up_600_records_wait_for_its_reset_and_the_other_client_goes_on(
+    rig: Rig, second: Rig, measured: Callable[[str], None]
 ) -> None:
     rig.configure(timing={"patience": 1})
     rig.sync()
@@ -182,3 +183,6 @@ def test_S102_with_the_hourly_limit_used_up_600_records_wait_for_its_reset_and_t
     rig.settle()
     assert len(rig.direct_costs()) == BILLS + 1, "and that of the other client"
     assert rig.holds() == []
+    measured(
+        f"F11 an hour's 12 calls used up: {len(refused)} calls wasted, {BILLS - done} of {BILLS} records after its reset"
+    )

@@ -105,6 +105,21 @@ def test_K13_a_migration_that_fails_half_way_leaves_nothing_of_itself(
     assert _differences(engine, metadata) == []
 
 
+def test_F55_K13_code_of_an_older_version_refuses_newer_tables_and_changes_nothing(
+    url: str, engine: Engine
+) -> None:
+    upgrade(url)
+    version = text("update ml_connector.schema_version set version_num = :number")
+    with engine.begin() as db:
+        db.execute(version, {"number": "0999"})
+    with pytest.raises(SetupError, match="of version 0999, which this older ml-connector does not know"):
+        upgrade(url)
+    assert _differences(engine, metadata) == []
+    with engine.begin() as db:
+        db.execute(version, {"number": "0001"})
+    upgrade(url)
+
+
 def test_F45_a_migrator_waits_while_another_one_works(url: str, engine: Engine) -> None:
     with engine.connect() as other:
         other.execute(text("select pg_advisory_lock(:lock)"), {"lock": migrate.ONE_AT_A_TIME})

@@ -1,5 +1,6 @@
 """VendorSession against a real loopback server: verdicts become exceptions, waits and counts."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -154,13 +155,16 @@ def test_a_refusal_carries_status_body_and_request_id(time: FakeTime, status: in
     assert "req-9" in str(error)
 
 
-def test_F01_a_refused_connection_counts_as_not_sent_and_even_a_write_is_tried_again(time: FakeTime) -> None:
+def test_F01_a_refused_connection_counts_as_not_sent_and_even_a_write_is_tried_again(
+    time: FakeTime, measured: Callable[[str], None]
+) -> None:
     vendor = session(closed_port(), time, bounds=Bounds(SHORT, patience=20.0))
     with pytest.raises(TransientError) as caught:
         vendor.send(WRITE)
     assert "not sent" in str(caught.value)
     assert vendor.calls.total() > 1
     assert time.passed <= 20.0
+    measured(f"F01 refused for 20 s: {vendor.calls.total()} attempts, {time.passed:.1f} s waited")
 
 
 def test_F01_a_name_that_does_not_resolve_counts_as_not_sent(time: FakeTime) -> None:

@@ -216,6 +216,12 @@ CREATE TABLE ml_connector.sheet_version (
     PRIMARY KEY (connection, sheet, version)
 );
 
+CREATE TABLE ml_connector.turn (
+    connection TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    PRIMARY KEY (connection)
+);
+
 CREATE TABLE ml_connector.vault (
     connection TEXT NOT NULL,
     system TEXT NOT NULL,
