@@ -13,11 +13,11 @@ from pathlib import Path
 import structlog
 from rich.console import Console
 
-from benchmarks import calls, latency, loading, month_end, side_by_side, subcontracts, throughput
+from benchmarks import calls, disasters, latency, loading, month_end, side_by_side, subcontracts, throughput
 from benchmarks.report import Report, machine, machine_line, show
 
 SMALL, LARGE = 10_000, 40_000
-ON_DEMAND = ("month_end", "side_by_side", "memory")  # minutes each
+ON_DEMAND = ("month_end", "side_by_side", "disasters", "memory")  # minutes each
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument(
         "subject",
         nargs="*",
-        help="calls, subcontracts, loading, throughput, latency (default: these), month_end, side_by_side",
+        help="calls, subcontracts, loading, throughput, latency (default: these), month_end, side_by_side, disasters",
     )
     parser.add_argument("--bills", type=int, default=SMALL, help="bills of throughput (default %(default)s)")
     parser.add_argument("--events", type=int, default=8, help="webhooks of latency (default %(default)s)")
@@ -43,6 +43,7 @@ def main() -> int:
         "latency": lambda: latency.measure(given.events),
         "month_end": month_end.measure,
         "side_by_side": side_by_side.measure,
+        "disasters": disasters.measure,
         "memory": lambda: throughput.measure_memory(SMALL, LARGE),
     }
     asked = list(given.subject)

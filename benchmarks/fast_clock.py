@@ -1,6 +1,6 @@
 """A clock that jumps over every wait: an hour of waiting for limits takes as long as its work.
 
-Sandboxes move their own clocks; the shared limits, which live by the database's clock, move their rows back instead.
+Sandboxes move their own clocks; what waits by the database's clock (limits, outages, days, unclear writes) moves back.
 """
 
 import time
@@ -9,18 +9,21 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, update
 
-from ml_connector.store.tables import limiter
+from ml_connector.store.tables import breaker, dirty_window, ledger, limiter
 from ml_connector.transport.ports import Clock
 
 
 class FastClock:
-    """Real time and what was jumped over. `move` tells the sandboxes their shift in seconds."""
+    """Real time and what was jumped over, from a head start of `passed` seconds (negative: from the past).
 
-    def __init__(self, engine: Engine, move: Callable[[float], None]) -> None:
+    `move` tells the sandboxes their shift in seconds.
+    """
+
+    def __init__(self, engine: Engine, move: Callable[[float], None], *, passed: float = 0.0) -> None:
         self._engine = engine
         self._move = move
         self._jumps: list[tuple[datetime, float]] = []
-        self.passed = 0.0
+        self.passed = passed
         self.clock = Clock(now=self.now, monotonic=lambda: time.monotonic() + self.passed, sleep=self.jump)
 
     def now(self) -> datetime:
@@ -35,6 +38,11 @@ class FastClock:
         with self._engine.begin() as db:
             earlier = {"next_free": limiter.c.next_free - back, "paused_until": limiter.c.paused_until - back}
             db.execute(update(limiter).values(**earlier))
+            db.execute(
+                update(breaker).values(open_until=breaker.c.open_until - back, since=breaker.c.since - back)
+            )
+            for waiting in (dirty_window, ledger):
+                db.execute(update(waiting).values(not_before=waiting.c.not_before - back))
         self._move(self.passed)
 
     def of(self, real: datetime) -> datetime:
