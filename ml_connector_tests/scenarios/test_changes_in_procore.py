@@ -487,7 +487,7 @@ def test_S79_a_lock_becomes_a_task_with_an_adjusting_cost_and_no_loop(rig: Rig) 
     rig.sync()
     held = hold(rig, bill)
     assert held.reason == "LOCKED_IN_PROCORE"
-    assert "is locked in Procore (base This record is not editable" in held.sentence
+    assert "is locked in Procore (This record is not editable" in held.sentence
     assert "It counts 1250.00, and the bill has 1310.00 there now." in held.sentence
     assert "enter an adjusting direct cost of +60.00 there as 4471-ADJ" in held.sentence
     assert money(rig, bill) == ("held", "1250.00", "60.00")
