@@ -1,11 +1,12 @@
 """The campaign's own parts: a seed is a schedule for ever, a failing one can be kept, and a page cannot pass by idleness."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from ml_connector_tests.campaign import page as pages
-from ml_connector_tests.campaign.page import ALL_WITHIN, ELSEWHERE, page, shortfall
+from ml_connector_tests.campaign.page import ALL_WITHIN, ELSEWHERE, LONG, page, shortfall
 from ml_connector_tests.campaign.play import Outcome
 from ml_connector_tests.campaign.schedule import draw, read_schedule
 from ml_connector_tests.campaign.tricks import ROWS
@@ -45,7 +46,7 @@ def test_what_the_page_leaves_to_the_suite_is_tested_there(what: str, where: str
 
 
 def test_a_campaign_that_did_less_than_its_least_fails() -> None:
-    idle = [Outcome(seed) for seed in range(2 * ALL_WITHIN)]
+    idle = [Outcome(seed) for seed in range(LONG)]
     told = shortfall(idle, least=ALL_WITHIN)
     assert "no kill at K7" in told
     assert "no fault of F04" in told
@@ -57,5 +58,8 @@ def test_a_campaign_that_did_less_than_its_least_fails() -> None:
     said = page(idle, seconds=1, postgres="16.1", least=ALL_WITHIN)
     assert "lost 0, duplicated 0, unexpected 0, recovered 0, money delta 0.00" in said
     assert said.endswith("failing seeds: none\nPASSED")
+    idle[0].money = (Decimal(100), Decimal(59))
+    assert shortfall(idle, least=ALL_WITHIN) == ["59.00 of 100.00 is posted, less than 60%"]
     idle[3].problems.append("lost: bill:7")
-    assert page(idle, seconds=1, postgres="16.1", least=ALL_WITHIN).endswith("failing seeds: 3\nFAILED")
+    assert page(idle, seconds=1, postgres="16.1", least=ALL_WITHIN).endswith("FAILED")
+    assert "failing seeds: 3" in page(idle, seconds=1, postgres="16.1", least=ALL_WITHIN)

@@ -14,6 +14,7 @@ from ml_connector_tests.campaign.site import KILLED, TENS
 from ml_connector_tests.campaign.tricks import ROWS
 from ml_connector_tests.campaign.worker import DATABASE, DISK, DONE, GAVE_WAY, VENDOR
 from ml_connector_tests.oracle import Report, Trouble
+from ml_connector_tests.scenarios.test_random_bookkeeping import LEAST_POSTED
 
 POINTS = ("K3", "K4", "K5", "K6", "K7", "K8", "K9", "K10", "K11", "K12", "K14", "any")
 ENDS = {
@@ -56,18 +57,22 @@ def page(outcomes: Sequence[Outcome], *, seconds: float, postgres: str, least: i
 
 
 def shortfall(outcomes: Sequence[Outcome], *, least: int) -> list[str]:
-    """What was not done of the least: schedules; once every trick was met twice, each kill point and row of faults once."""
+    """What was not done of the least: schedules, money, and in a long campaign each kill point and row of faults once."""
     missing = []
     if len(outcomes) < least:
         missing.append(f"{len(outcomes)} schedules, and {least} were to be played")
-    if len(outcomes) >= 2 * ALL_WITHIN:
+    saved, posted = (sum((one.money[place] for one in outcomes), Decimal(0)) for place in range(2))
+    if posted < LEAST_POSTED * saved:
+        missing.append(f"{posted:.2f} of {saved:.2f} is posted, less than {LEAST_POSTED:.0%}")
+    if len(outcomes) >= LONG:
         kills, rows = _kills(outcomes), _rows(outcomes)
         missing += [f"no kill at {point}" for point in POINTS if not kills[point]]
         missing += [f"no fault of {row}" for row in sorted(set(ROWS.values())) if not rows[row]]
     return missing
 
 
-ALL_WITHIN = 16  # schedules in which every trick is met once
+ALL_WITHIN = 16  # schedules that plan every trick once
+LONG = 4 * ALL_WITHIN  # a trick that is planned four times and never meets anything is broken
 
 
 def _head(postgres: str) -> str:

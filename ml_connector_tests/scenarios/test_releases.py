@@ -150,6 +150,10 @@ CAUSES = {
         "commitment 7007",
         ["commitment 7007 of project 101", "commitment 7007 of project 102"],
     ),
+    Reason.OPENING_DIFFERENCE: (
+        "commitment 7007",
+        ["commitment 7007 of project 101", "commitment 7007 of project 102"],
+    ),
     Reason.NO_OPEN_PERIOD: ("project 101", ["billing periods of project 101"]),
     Reason.NOT_YET_APPROVED_IN_PROCORE: (
         "requisition 12",
